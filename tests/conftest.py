@@ -1,0 +1,26 @@
+"""Shared fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA_VARIABLE = "EMERGENT_ALIGNMENT_DATA"
+
+
+@pytest.fixture
+def data_dir():
+    """The folder of raw data. Without it a test is skipped at home, but fails in continuous integration."""
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        reason = f"needs the raw data: set {DATA_VARIABLE} to the folder that holds it"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    if not Path(folder).is_dir():
+        pytest.fail(f"{DATA_VARIABLE} is {folder!r}, which is not a folder")
+    return Path(folder)
+
+
+@pytest.fixture
+def full_size(request):
+    """Whether a benchmark runs at the size of its claim (`make benchmark`) or small, as one more test."""
+    return not request.config.getoption("benchmark_disable")
