@@ -204,7 +204,7 @@ def test_cell_means_sizes_and_standard_errors_by_hand():
     assert cells.sizes.tolist() == [6, 5] and cells.answers.tolist() == [5, 5]
     np.testing.assert_allclose(cells.errors[0, 1], np.sqrt(0.2 / 5))  # spread of 1,1,1,1,0 is 0.2
     noise = (np.mean(cells.errors[0] ** 2) / np.var(cells.utilities[0]) + 0) / 2
-    assert cells.noise_floor() == pytest.approx(noise)
+    assert cells.noise_share() == pytest.approx(noise)
 
 
 def test_a_cell_with_too_few_answers_on_a_single_item_is_left_out():

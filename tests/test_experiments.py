@@ -109,11 +109,11 @@ def test_summary_by_hand():
         for method in experiments.METHODS:
             rows.append((draw, 2, method, 0.1, simplex if method == "simplex" else single, False))
     curves = pd.DataFrame(rows, columns=["draw", "k", "method", "train", "test", "undetermined"])
-    row = summarise(curves, "hand", noise_floor=0.25).set_index("method").loc["simplex"]
+    row = summarise(curves, "hand", noise_share=0.25).set_index("method").loc["simplex"]
     assert row["mean"] == pytest.approx(0.6) and row["median"] == pytest.approx(0.55)
     assert row["low"] == pytest.approx(0.415) and row["high"] == pytest.approx(0.855)
     assert row["beats_best_single"] == row["beats_plain_average"] == 0.5  # the tie does not count
-    assert row["draws"] == 4 and row["train"] == pytest.approx(0.1) and row["noise_floor"] == 0.25
+    assert row["draws"] == 4 and row["train"] == pytest.approx(0.1) and row["noise_share"] == 0.25
 
 
 # Reproducibility ---------------------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ def test_a_slice_of_the_curves_is_computed_again_from_the_raw_file(levels, origi
     curves = alignment_curves(
         level.utilities, sizes, origin["draws"], origin["seed"], origin["test_share"], **who
     )
-    again = reproduce.rounded(summarise(curves, name, level.noise_floor))
+    again = reproduce.rounded(summarise(curves, name, level.noise_share))
     stored = load_table("opinions_alignment").query("level == @name and k in @sizes").reset_index(drop=True)
     pd.testing.assert_frame_equal(again, stored, check_dtype=False, atol=2e-4, rtol=1e-3)
     about = origin["levels"][name]

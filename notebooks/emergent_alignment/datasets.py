@@ -264,12 +264,13 @@ class Cells:
         """One readable name for each cell, such as "Democrat, 35-49, College"."""
         return tuple(", ".join(row) for row in self.groups.itertuples(index=False))
 
-    def noise_floor(self, remove_consensus: bool = False) -> float:
+    def noise_share(self, remove_consensus: bool = False) -> float:
         """The share of a cell's variance over the items that is sampling error, on average over cells.
 
         Mean squared standard error divided by the variance over the items, of the means or, with
-        `remove_consensus`, of their distance from the mean of all other cells. Nothing that is fitted without
-        the cell's own answers can predict that part, however close to the hull the cell lies.
+        `remove_consensus`, of their distance from the mean of all other cells. A yardstick for the error one must
+        expect with cells so small, not a lower limit: the same people answer all items, so their chance deviations
+        go together and part of them can be predicted.
         """
         means = self.utilities
         if remove_consensus:
@@ -278,7 +279,7 @@ class Cells:
 
 
 def load_poll(data_dir=None, kinds=("judgement",)) -> Judgements:
-    """The FiveThirtyEight / Ipsos poll of 5,836 citizens, September 2020, as utilities over its questions.
+    """The FiveThirtyEight / Ipsos poll of September 2020, 5,836 respondents, as utilities over its questions.
 
     A person's utility for an item is her agreement with the item's statement: 1 for the answer that supports
     it most, 0 for the answer that rejects it most, the answers between at equal steps (for an undecided

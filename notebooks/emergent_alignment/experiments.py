@@ -152,14 +152,14 @@ def _alignment_draw(utilities, sizes, seed, test_items, groups, pool, remove_con
     return rows
 
 
-def summarise(curves: pd.DataFrame, level: str, noise_floor: float = np.nan) -> pd.DataFrame:
+def summarise(curves: pd.DataFrame, level: str, noise_share: float = np.nan) -> pd.DataFrame:
     """Averages over the draws of `alignment_curves`, one row for each k and method.
 
     Columns: level, k, method; mean, low, high of the test ratio (low and high are the 5th and 95th percentile
     over the draws); median; train, the mean training ratio; beats_best_single and beats_plain_average, the
     share of draws in which the method's test error is below that of the other on the same draw (ties do not
-    count); undetermined, the share of draws in which the fit was; draws; and the noise floor as given
-    (`datasets.Cells.noise_floor`). If any fit of a row was undetermined, its test results are NaN.
+    count); undetermined, the share of draws in which the fit was; draws; and the noise share as given
+    (`datasets.Cells.noise_share`). If any fit of a row was undetermined, its test results are NaN.
     """
     rows = []
     for k, part in curves.groupby("k"):
@@ -189,7 +189,7 @@ def summarise(curves: pd.DataFrame, level: str, noise_floor: float = np.nan) -> 
                     "train": train[method].mean(),
                     "undetermined": share,
                     "draws": len(ratio),
-                    "noise_floor": noise_floor,
+                    "noise_share": noise_share,
                 }
             )
     return pd.DataFrame(rows)

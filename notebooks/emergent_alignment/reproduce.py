@@ -61,7 +61,7 @@ class Level:
     """Who plays Alice and her providers in a set of curves and games.
 
     utilities : (judges, items). people : how many people stand behind them.
-    fewest_answers : the fewest answers behind any utility. noise_floor : see `datasets.Cells.noise_floor`.
+    fewest_answers : the fewest answers behind any utility. noise_share : see `datasets.Cells.noise_share`.
     most_providers : the largest k of the curves. games : whether games are played too.
     groups, pool, remove_consensus : as in `experiments.alignment_curves`.
     """
@@ -70,7 +70,7 @@ class Level:
     utilities: np.ndarray
     people: int
     fewest_answers: int = 1
-    noise_floor: float = float("nan")
+    noise_share: float = float("nan")
     most_providers: int = 100
     games: bool = False
     groups: np.ndarray | None = None
@@ -105,7 +105,7 @@ def opinions(
         who = {"groups": level.groups, "pool": level.pool, "remove_consensus": level.remove_consensus}
         sizes = [k for k in PROVIDERS if k <= level.most_providers]
         curve = alignment_curves(level.utilities, sizes, draws, test_share=TEST_SHARE, **who, **run)
-        curves.append(summarise(curve, name, level.noise_floor))
+        curves.append(summarise(curve, name, level.noise_share))
         if level.games:
             game = game_curve(level.utilities, GAME_PROVIDERS, draws, **GAME, **who, **run)
             games.append(summarise_games(game, name))
@@ -167,7 +167,7 @@ def opinion_levels(data_dir=None) -> dict[str, Level]:
     two = poll.where(poll.people["party"].isin(["Democrat", "Republican"]))
     fine, party = demographic_cells(poll), demographic_cells(two, PARTY_CELLS)
     within = {"groups": party.groups["party"].to_numpy(dtype=str), "most_providers": 20, "games": True}
-    apart = {"remove_consensus": True, "noise_floor": fine.noise_floor(remove_consensus=True)}
+    apart = {"remove_consensus": True, "noise_share": fine.noise_share(remove_consensus=True)}
     return {
         "cells": _cells(
             "cells of race x gender x education x income x age, items that ask for a judgement",
@@ -210,7 +210,7 @@ def opinion_levels(data_dir=None) -> dict[str, Level]:
 
 
 def _cells(meaning, cells, **details):
-    details = {"noise_floor": cells.noise_floor(), **details}
+    details = {"noise_share": cells.noise_share(), **details}
     return Level(meaning, cells.utilities, int(cells.sizes.sum()), int(cells.answers.min()), **details)
 
 
