@@ -470,3 +470,19 @@ def test_bad_prediction(providers):
 def test_predictions_for_new_items():
     result = align([0, 1, 2], [[0, 1, 2], [5, 5, 1]], "cone", norm="mse")
     assert result.predict([[7, -1], [0, 0]]) == pytest.approx([7, -1], abs=1e-6)
+
+
+def test_providers_who_cancel_each_other_get_no_runaway_weights():
+    """Rank-deficient providers with zero inside their cone: the reported error is that of the returned weights."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        rank, k = rng.integers(1, 5), rng.integers(2, 14)
+        user = rng.normal(size=50)
+        providers = rng.normal(size=(k, rank)) @ rng.normal(size=(rank, 50))
+        fit = align(user, providers, weights="cone", norm="mse")
+        residual = user - fit.predict(providers)
+        assert np.isclose(np.mean(residual**2), fit.error, atol=1e-9)
+        assert fit.weights.max() < 1e4
+        # Optimality: no provider's weight can be raised, or lowered if positive, to any gain.
+        slope = -(providers - providers.mean(axis=1, keepdims=True)) @ residual / 50
+        assert slope.min() > -1e-6 and abs(slope[fit.weights > 0]).max(initial=0) < 1e-6

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import highspy
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear, nnls
 
 from ._validation import InputError, finite_array, one_of, whole_number
 from .persuasion import linear_program, solve_linear_program
@@ -20,6 +20,8 @@ WEIGHTS = ("simplex", "cone")
 OFFSETS = ("constant", "state", "none")
 NORMS = ("sup", "mse")
 GAP = 1e-9  # constraint generation stops when upper and lower bound on eps are this close, as a share of the scale
+RIDGE = 1e-12  # penalty on squared weights, as a share of the squared size of utilities, far below any error of interest
+SLOPE = 1e-8  # largest violation of the optimality conditions of a least-squares fit, in units of the utilities
 PER_ROUND = 60  # items added on each side in a round of constraint generation
 BLOCK = 1 << 19  # numbers centred at a time when moments are accumulated
 
@@ -28,7 +30,7 @@ BLOCK = 1 << 19  # numbers centred at a time when moments are accumulated
 class SeparatingMeasure:
     """The dual certificate of a sup-norm alignment: the direction in which the whole market errs.
 
-    measure : a signed measure s on the items, shaped like Alice's utility, of total mass sum |s| = 1 and
+    measure : a signed measure s on the items, shaped like Alice's utility, of total mass sum |s| at most 1 and
     balanced against the offset (it sums to zero; with state offsets, in every state). For every choice of
     weights and offset, eps >= <s, u_A - sum_i w_i U_i>, so <s, u_A> - max_i <s, U_i> (simplex), or
     <s, u_A> when no <s, U_i> is positive (cone), bounds eps from below.
@@ -237,7 +239,15 @@ def _nonnegative(gram):
     size = np.sqrt(np.diag(gram))
     unit = np.where(size > 0, size, 1.0)
     factor = _root(gram / np.outer(unit, unit)) * (size > 0)
-    w, _ = nnls(factor[:, :-1], factor[:, -1], maxiter=50 * len(gram))
+    # Where providers cancel each other the weights could grow without bound; the ridge keeps the smallest ones.
+    ridge = np.sqrt(RIDGE) * np.eye(len(gram) - 1)
+    target = np.append(factor[:, -1], np.zeros(len(gram) - 1))
+    matrix = np.vstack([factor[:, :-1], ridge])
+    w, _ = nnls(matrix, target, maxiter=50 * len(gram))
+    slope = matrix.T @ (matrix @ w - target)
+    if slope.min() < -SLOPE or abs(slope[w > 0]).max(initial=0) > SLOPE:
+        # Nearly dependent providers can mislead the active-set method; a bounded solver then ends at the optimum.
+        w = lsq_linear(matrix, target, bounds=(0, np.inf), method="bvls", tol=1e-14, max_iter=50 * len(gram)).x
     return w * unit[-1] / unit[:-1]
 
 
