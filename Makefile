@@ -2,6 +2,9 @@
 # make test   run every test and every notebook      make lab    work in JupyterLab
 # Each target does all the set-up it needs; a second call skips what is already there.
 
+# Many small matrices are slower, not faster, with several threads each on a busy machine.
+export OPENBLAS_NUM_THREADS ?= 1
+
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -29,6 +32,7 @@ book: $(CACHE)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+benchmark: export OPENBLAS_NUM_THREADS = 2
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest tests/benchmarks -p no:xdist -o addopts= --benchmark-sort=name --benchmark-columns=min,median,rounds
 

@@ -30,9 +30,9 @@ BLOCK = 1 << 19  # numbers centred at a time when moments are accumulated
 class SeparatingMeasure:
     """The dual certificate of a sup-norm alignment: the direction in which the whole market errs.
 
-    measure : a signed measure s on the items, shaped like Alice's utility, of total mass sum |s| at most 1 and
-    balanced against the offset (it sums to zero; with state offsets, in every state). For every choice of
-    weights and offset, eps >= <s, u_A - sum_i w_i U_i>, so <s, u_A> - max_i <s, U_i> (simplex), or
+    measure : a signed measure s on the items, shaped like Alice's utility, of total mass sum |s| at most 1
+    and balanced against the offset (it sums to zero; with state offsets, in every state). For every choice
+    of weights and offset, eps >= <s, u_A - sum_i w_i U_i>, so <s, u_A> - max_i <s, U_i> (simplex), or
     <s, u_A> when no <s, U_i> is positive (cone), bounds eps from below.
     """
 
