@@ -8,7 +8,7 @@ import pytest
 DATA_VARIABLE = "EMERGENT_ALIGNMENT_DATA"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_dir():
     """The folder of raw data. Without it a test is skipped at home, but fails in continuous integration."""
     folder = os.environ.get(DATA_VARIABLE)
