@@ -8,8 +8,7 @@ import pytest
 DATA_VARIABLE = "EMERGENT_ALIGNMENT_DATA"
 
 
-@pytest.fixture(scope="session")
-def data_dir():
+def raw_data_folder():
     """The folder of raw data. Without it a test is skipped at home, but fails in continuous integration."""
     folder = os.environ.get(DATA_VARIABLE)
     if not folder:
@@ -18,6 +17,18 @@ def data_dir():
     if not Path(folder).is_dir():
         pytest.fail(f"{DATA_VARIABLE} is {folder!r}, which is not a folder")
     return Path(folder)
+
+
+@pytest.fixture
+def data_dir():
+    """The folder of raw data as the environment names it now."""
+    return raw_data_folder()
+
+
+@pytest.fixture(scope="session")
+def raw_data():
+    """The folder of raw data, for fixtures that read it once; as text, as a command line would have it."""
+    return str(raw_data_folder())
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from emergent_alignment.datasets import (
 
 
 @pytest.fixture(scope="module")
-def poll(data_dir):
-    return load_poll(data_dir)
+def poll(raw_data):
+    return load_poll(raw_data)
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_a_damaged_file_is_refused_with_both_hashes(made_up):
         assert part in str(error.value)
 
 
-def test_a_truncated_genuine_file_is_refused(data_dir, tmp_path):
+def test_a_truncated_genuine_file_is_refused(raw_data, tmp_path):
     path = tmp_path / "nonvoters_data.csv"
-    path.write_bytes(raw_file("nonvoters", data_dir).read_bytes()[:100_000])
+    path.write_bytes(raw_file("nonvoters", raw_data).read_bytes()[:100_000])
     with pytest.raises(DataError, match="not the file expected"):
         load_poll(tmp_path)
 

@@ -14,8 +14,8 @@ RESULTS = ("opinions_alignment", "opinions_games")
 
 
 @pytest.fixture(scope="module")
-def levels(data_dir):
-    return reproduce.opinion_levels(data_dir)
+def levels(raw_data):
+    return reproduce.opinion_levels(raw_data)
 
 
 @pytest.fixture
@@ -60,12 +60,12 @@ def test_an_interruption_is_reported_as_such(monkeypatch, capsys):
     assert "goes on from here" in capsys.readouterr().err
 
 
-def test_a_small_run_writes_every_file_and_a_second_one_the_same_bytes(data_dir, tmp_path, monkeypatch):
-    small = {name: level for name, level in reproduce.opinion_levels(data_dir).items() if "party" in name}
+def test_a_small_run_writes_every_file_and_a_second_one_the_same_bytes(raw_data, tmp_path, monkeypatch):
+    small = {name: level for name, level in reproduce.opinion_levels(raw_data).items() if "party" in name}
     monkeypatch.setattr(reproduce, "opinion_levels", lambda _: small)
     contents = []
     for out in (tmp_path / "a", tmp_path / "b"):
-        options = ["--data", str(data_dir), "--out", str(out), "--draws", "3", "--cache", str(tmp_path / "cache")]
+        options = ["--data", raw_data, "--out", str(out), "--draws", "3", "--cache", str(tmp_path / "cache")]
         assert reproduce.main(["opinions", *options]) == 0
         contents.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
     assert contents[0] == contents[1]
@@ -137,8 +137,8 @@ def test_the_committed_results_are_consistent():
     assert (games.loc[games["converged"] == 1, "bound_holds"] == 1).all()
 
 
-def test_the_embedded_table_is_computed_from_the_raw_file(data_dir):
-    cells, table = reproduce.opinion_table(data_dir)
+def test_the_embedded_table_is_computed_from_the_raw_file(raw_data):
+    cells, table = reproduce.opinion_table(raw_data)
     pd.testing.assert_frame_equal(table, load_table("opinion_cells"), check_dtype=False, atol=1e-4, rtol=0)
     assert cells.answers.min() >= reproduce.FEWEST_IN_TABLE
     items = cells.items.reset_index()
