@@ -17,6 +17,7 @@ from emergent_alignment.datasets import (
     load_table,
     poll_items,
     raw_file,
+    sources,
 )
 
 
@@ -91,7 +92,7 @@ def test_the_folder_comes_from_the_argument_then_from_the_environment(made_up, m
         raw_file("nonvoters")
 
 
-def test_without_a_folder_the_publisher_is_asked_and_a_failure_says_what_to_do(monkeypatch):
+def test_without_a_folder_the_publisher_is_asked_and_a_failure_says_what_to_do(monkeypatch, tmp_path):
     asked = []
 
     def refuse(url, known_hash, *_):
@@ -99,7 +100,8 @@ def test_without_a_folder_the_publisher_is_asked_and_a_failure_says_what_to_do(m
         raise OSError("no network")
 
     monkeypatch.delenv(datasets.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(datasets.pooch, "retrieve", refuse)
+    monkeypatch.setattr(sources.pooch, "retrieve", refuse)
+    monkeypatch.setattr(sources.pooch, "os_cache", lambda _: tmp_path)
     with pytest.raises(DataError, match="no network.*EMERGENT_ALIGNMENT_DATA"):
         raw_file("nonvoters")
     source = datasets.SOURCES["nonvoters"]

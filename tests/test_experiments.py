@@ -61,7 +61,7 @@ def test_on_the_items_fitted_on_a_richer_method_is_never_worse():
 
 
 def test_the_ratio_is_measured_against_the_training_mean():
-    rng = experiments._draw_generator(5, 0)
+    rng = experiments.draw_generator(5, 0)
     people, items = rng.permutation(12), rng.permutation(40)
     test, train = items[:16], items[16:]
     user, other = TABLE[people[0]], TABLE[people[1]]
@@ -164,7 +164,7 @@ def test_the_cache_is_not_used_for_other_data_or_other_code(tmp_path, monkeypatc
     assert not np.allclose(first["test"], other["test"])
     calls, genuine = [], experiments.second_moments
     monkeypatch.setattr(experiments, "second_moments", lambda *a: calls.append(1) or genuine(*a))
-    monkeypatch.setattr(experiments, "_code", lambda: "changed")
+    monkeypatch.setattr(experiments, "_code", lambda _: "changed")
     alignment_curves(TABLE, [3], draws=10, seed=14, cache=tmp_path)
     assert len(calls) == 10
 

@@ -9,6 +9,7 @@ With a cache folder each finished draw is kept there, so a run that was interrup
 from __future__ import annotations
 
 import hashlib
+import inspect
 from pathlib import Path
 
 import joblib
@@ -89,7 +90,7 @@ def alignment_curves(
         raise InputError(
             f"test_share must leave 2 of the {utilities.shape[1]} items on either side; got {test_share:g}."
         )
-    rows = _run(
+    rows = run_draws(
         _alignment_draw,
         {
             "utilities": utilities,
@@ -110,7 +111,7 @@ def alignment_curves(
 
 
 def _alignment_draw(utilities, sizes, seed, test_items, groups, pool, remove_consensus, draw):
-    rng = _draw_generator(seed, draw)
+    rng = draw_generator(seed, draw)
     person, user, providers = _cast(rng, utilities, max(sizes), groups, pool, remove_consensus)
     items = rng.permutation(utilities.shape[1])
     test, train = np.sort(items[:test_items]), np.sort(items[test_items:])
@@ -245,7 +246,7 @@ def game_curve(
         raise InputError(
             f"slates times options must not exceed the {utilities.shape[1]} items; got {slates} x {options}."
         )
-    rows = _run(
+    rows = run_draws(
         _game_draw,
         {
             "utilities": utilities,
@@ -268,7 +269,7 @@ def game_curve(
 
 
 def _game_draw(utilities, sizes, seed, slates, options, bid_step, groups, pool, remove_consensus, draw):
-    rng = _draw_generator(seed, draw)
+    rng = draw_generator(seed, draw)
     _, user, rivals = _cast(rng, utilities, max(sizes), groups, pool, remove_consensus)
     table = rng.permutation(utilities.shape[1])[: slates * options].reshape(slates, options)
     everybody = slate_market(user, rivals, table)
@@ -343,14 +344,29 @@ def summarise_games(games: pd.DataFrame, level: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _run(function, arguments, draws, n_jobs, cache, progress, title):
-    """Rows of function(..., draw) for every draw, in their order; finished chunks are read from the cache."""
+def run_draws(function, arguments, draws, n_jobs=1, cache=None, progress=False, title="draws") -> list:
+    """Rows of ``function(**arguments, draw=draw)`` for every draw, in their order, from several processes.
+
+    The random numbers of a draw should come from `draw_generator`, so that results do not depend on n_jobs.
+
+    Parameters
+    ----------
+    function : of a module (not a lambda), returns the list of rows of one draw. arguments : its other arguments.
+    draws : number of draws. n_jobs : processes to use; where a `joblib.parallel_config` is in force, for
+        instance of a Dask cluster, the work goes there.
+    cache : folder that keeps finished draws, by what they were computed from and by which code; or None.
+    progress : show a bar, named `title`.
+
+    Raises
+    ------
+    InputError if draws or n_jobs is not a positive whole number.
+    """
     draws, n_jobs = whole_number(draws, "draws", 1), whole_number(n_jobs, "n_jobs", 1)
     compute = _chunk
     if cache is not None:
         # joblib writes a result to a temporary file and renames it: an interruption leaves no half result
         compute = joblib.Memory(Path(cache).expanduser(), verbose=0).cache(_chunk, ignore=["arguments"])
-    key = joblib.hash((sorted(arguments.items()), _code()))
+    key = joblib.hash((sorted(arguments.items()), _code(function)))
     chunks = [(start, min(start + CHUNK, draws)) for start in range(0, draws, CHUNK)]
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(compute)(function, arguments, key, start, stop) for start, stop in chunks
@@ -367,14 +383,15 @@ def _chunk(function, arguments, key, start, stop):
     return start, [row for draw in range(start, stop) for row in function(**arguments, draw=draw)]
 
 
-def _code():
+def _code(function):
     """A fingerprint of the code behind a draw: a result of other code is never taken from the cache."""
     folder = Path(__file__).parent
-    modules = ("experiments", "hull", "markets", "persuasion", "selection")
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in modules)).hexdigest()
+    modules = {folder / f"{name}.py" for name in ("experiments", "hull", "markets", "persuasion", "selection")}
+    modules |= {Path(inspect.getsourcefile(inspect.unwrap(function)))}
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(modules))).hexdigest()
 
 
-def _draw_generator(seed, draw):
+def draw_generator(seed: int, draw: int) -> np.random.Generator:
     """The random numbers of one draw: those of SeedSequence(seed).spawn(n)[draw], for any n above draw."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(draw,)))
 
