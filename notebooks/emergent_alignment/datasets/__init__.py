@@ -5,10 +5,13 @@ only if their SHA-256 is the one written here. What the course stores are averag
 results computed from the raw files by :mod:`emergent_alignment.reproduce`.
 """
 
+from .dices import load_dices
 from .judgements import FEWEST_PEOPLE, Cells, Judgements, demographic_cells
+from .polis import load_polis
 from .poll import KINDS, load_poll, poll_items
 from .sources import DATA_VARIABLE, SOURCES, DataError, Source, raw_file
 from .tables import data_folder, load_table
+from .taste import dense_block, groups_by_taste, taste_groups
 
 __all__ = [
     "DATA_VARIABLE",
@@ -21,8 +24,13 @@ __all__ = [
     "Source",
     "data_folder",
     "demographic_cells",
+    "dense_block",
+    "groups_by_taste",
+    "load_dices",
+    "load_polis",
     "load_poll",
     "load_table",
     "poll_items",
     "raw_file",
+    "taste_groups",
 ]

@@ -58,4 +58,6 @@ def load_dices(data_dir=None) -> Judgements:
 def _answers(name, data_dir):
     """The answers to each conversation, by its number."""
     content = json.loads(raw_file(name, data_dir).read_text(encoding="utf-8"))
-    return {row["id"]: row["annotations"]["safety"]["individual_human_scores"] for row in content["instances"]}
+    return {
+        row["id"]: row["annotations"]["safety"]["individual_human_scores"] for row in content["instances"]
+    }

@@ -133,7 +133,12 @@ def raw_file(name: str, data_dir=None) -> Path:
             f"{places[0]} does not exist ({origin} is {str(folder)!r}). Put {_what(source)} there, "
             f"or leave out data_dir and unset {DATA_VARIABLE} to have it fetched."
         )
-    found = _sha256(path)
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error}). Make it readable, or put a copy elsewhere."
+        ) from error
     if found != source.sha256:
         raise DataError(
             f"{path} is not the file expected: its SHA-256 is {found}, expected {source.sha256}. It is "

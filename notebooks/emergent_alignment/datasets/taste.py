@@ -88,7 +88,9 @@ def groups_by_taste(judgements: Judgements, fewest: int = FEWEST_PEOPLE) -> Cell
     sorting = judgements.utilities[:, ::2]
     answers = (~np.isnan(sorting)).sum(axis=0)
     if (answers == 0).any():
-        raise InputError(f"judgements: nobody answered item {judgements.items.index[::2][answers == 0][0]!r}.")
+        raise InputError(
+            f"judgements: nobody answered item {judgements.items.index[::2][answers == 0][0]!r}."
+        )
     filled = np.where(np.isnan(sorting), np.nanmean(sorting, axis=0), sorting)
     names = [f"group {group + 1:02d}" for group in taste_groups(filled, fewest)]
     judged = Judgements(
