@@ -8,20 +8,26 @@ __version__ = "0.1.0"
 # missing where numpy is missing.
 _HOME = {
     "Alignment": "hull",
+    "Certificate": "certificates",
     "InfeasibleError": "_validation",
     "InputError": "_validation",
     "Market": "markets",
     "Scheme": "persuasion",
     "SelectionPath": "selection",
     "align": "hull",
+    "argmax_weights": "certificates",
     "best_response_dynamics": "selection",
+    "certify": "certificates",
+    "certify_table": "certificates",
     "concave_envelope": "persuasion",
     "judge_and_prosecutor": "markets",
     "optimal_scheme": "persuasion",
     "posteriors": "persuasion",
+    "proved_value": "certificates",
     "sample_market": "markets",
     "second_moments": "hull",
     "slate_market": "markets",
+    "verify_exact": "certificates",
 }
 __all__ = list(_HOME)
 
