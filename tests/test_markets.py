@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emergent_alignment import InputError, Market, align, judge_and_prosecutor, sample_market, slate_market
-from emergent_alignment.markets import KINDS
+from emergent_alignment.markets import KINDS, OWN_DRUG
 
 PRIOR = [0.25, 0.75]
 USER = [[1, 0], [0, 2], [0.5, 0.5]]  # (actions, states)
@@ -157,7 +157,7 @@ def test_bad_new_prior():
 # Samplers ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", (*KINDS, OWN_DRUG))
 def test_samples_have_the_shape_asked_for_and_follow_the_generator(kind):
     def draw(seed):
         return sample_market(kind, np.random.default_rng(seed), providers=2, actions=5, states=3)
@@ -202,6 +202,63 @@ def test_share_is_what_the_providers_have_in_common():
     assert 0.8 < spread(0) <= 1
 
 
+def test_which_random_numbers_every_kind_uses():
+    """More kinds may come; results computed with those there are must not change."""
+
+    def begin():
+        rng = np.random.default_rng(9)
+        return rng, rng.dirichlet(np.ones(4)), rng.uniform(size=(2, 3, 4))
+
+    def drawn(kind, **options):
+        return sample_market(kind, np.random.default_rng(9), providers=2, **options)
+
+    rng, prior, providers = begin()
+    mixture = np.tensordot(rng.dirichlet(np.ones(2)), providers, axes=1)
+    assert np.array_equal(drawn("in_hull").user, mixture)
+    assert np.array_equal(drawn("near_hull").user, mixture + 0.08 * rng.standard_normal(size=(3, 4)))
+    rng, prior, providers = begin()
+    user, common = rng.uniform(size=(3, 4)), rng.uniform(size=(3, 4))
+    assert np.array_equal(drawn("free").user, user) and np.array_equal(drawn("shared_bias").user, user)
+    assert np.array_equal(drawn("shared_bias").providers, 0.8 * common + (1 - 0.8) * providers)
+    for kind in KINDS:
+        assert np.allclose(drawn(kind).prior, prior, atol=1e-15)
+        assert kind == "shared_bias" or np.array_equal(drawn(kind).providers, providers)
+    rng = np.random.default_rng(9)
+    assert np.allclose(drawn(OWN_DRUG).prior, rng.dirichlet(np.ones(4)), atol=1e-15)
+    assert np.array_equal(drawn(OWN_DRUG).user, rng.uniform(size=(3, 4)))
+
+
+def own_drugs(providers, seed=2, **options):
+    return sample_market(OWN_DRUG, np.random.default_rng(seed), providers=providers, **options)
+
+
+def test_own_drugs_by_hand():
+    market = own_drugs(5, share=0.25, stake=2)
+    bonus = market.providers - 0.75 * market.user  # (providers, actions, states)
+    assert np.allclose(bonus, bonus[:, :, :1])
+    # Everybody's own drug, and twice as much for the last action.
+    by_hand = [[1, 0, 2], [0, 1, 2], [0, 0, 3], [1, 0, 2], [0, 1, 2]]
+    assert np.allclose(bonus[:, :, 0], 0.25 * np.array(by_hand))
+    assert np.allclose(own_drugs(5, share=0, stake=2).providers, market.user)
+    assert np.allclose(own_drugs(3, share=1).providers[:, :, 0], np.eye(3))
+    few = own_drugs(2, share=0.25, stake=2)
+    assert np.array_equal(few.user, market.user) and np.array_equal(few.providers, market.providers[:2])
+
+
+def test_own_drugs_cancel_if_every_action_is_somebodys():
+    """Chapter 11: Alice is in the cone exactly if every action has a champion; else the error is b / 2m at most."""
+    for seed in range(5):
+        for k in range(1, 10):
+            market = own_drugs(k, seed, actions=4, share=0.5)
+            error = align(market.user, market.providers, "cone", "state").error
+            assert (error < 1e-9) == (k >= 4)
+            assert error <= 1 / (2 * min(k, 4)) + 1e-9
+        # A stake in the last action too: for as long as it is at most b / (A - 1).
+        for stake, inside in ((0.3, True), (1 / 3, True), (0.4, False), (1, False)):
+            market = own_drugs(4, seed, actions=4, share=0.5, stake=stake)
+            assert (align(market.user, market.providers, "cone", "state").error < 1e-9) == inside
+
+
 @pytest.mark.parametrize(
     "name, change",
     [
@@ -220,6 +277,9 @@ def test_share_is_what_the_providers_have_in_common():
         ("noise", dict(kind="near_hull", noise=np.nan)),
         ("share", dict(kind="shared_bias", share=1.2)),
         ("share", dict(kind="shared_bias", share=-0.2)),
+        ("share", dict(kind="own_drug", share=1.2)),
+        ("stake", dict(kind="own_drug", stake=-1)),
+        ("stake", dict(kind="own_drug", stake=np.inf)),
     ],
 )
 def test_bad_sampler_arguments(name, change):

@@ -20,7 +20,8 @@ from ._validation import (
     whole_number,
 )
 
-KINDS = ("in_hull", "near_hull", "shared_bias", "free")
+KINDS = ("in_hull", "near_hull", "shared_bias", "free")  # nothing in these ties a provider to an action
+OWN_DRUG = "own_drug"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +124,11 @@ def sample_market(
     states: int = 4,
     noise: float = 0.08,
     share: float = 0.8,
+    stake: float = 0.0,
 ) -> Market:
     """Draw a random market of a given kind (this course's own test beds).
 
-    Provider utilities are uniform on [0, 1] and the prior is uniform on the simplex. Alice's utility is
+    The prior is uniform on the simplex, provider utilities are uniform on [0, 1]. Alice's utility is
 
     - ``"in_hull"``: a random convex combination of the providers' utilities;
     - ``"near_hull"``: the same plus Gaussian noise of standard deviation `noise`, independent for
@@ -136,15 +138,21 @@ def sample_market(
     With ``"shared_bias"`` the providers share a component that Alice does not have: first everybody's
     own utility is drawn as in ``"free"``, then U_i = share * common + (1 - share) * own_i.
 
+    With ``"own_drug"`` only the goals differ: Alice's utility is uniform on [0, 1], and every provider wants what
+    she wants and a bonus whenever his own drug is taken, U_i(a, y) = (1 - share) u_A(a, y) + share 1[a = a_i].
+    The drug of provider i = 0, 1, ... is action i modulo the number of actions. With a positive `stake` all
+    of them earn from the last action too, whoever sells it: share * stake more. More providers do not change
+    the market of the first ones.
+
     Returns
     -------
     Market with arrays (states,), (actions, states) and (providers, actions, states).
 
     Raises
     ------
-    InputError for an unknown kind, sizes below one, a negative noise, or a share outside [0, 1].
+    InputError for an unknown kind, sizes below one, a negative noise or stake, or a share outside [0, 1].
     """
-    one_of(kind, "kind", KINDS)
+    one_of(kind, "kind", (*KINDS, OWN_DRUG))
     generator(rng, "rng")
     shape = tuple(
         whole_number(value, name, 1)
@@ -152,7 +160,13 @@ def sample_market(
     )
     noise = real_number(noise, "noise", 0)
     share = real_number(share, "share", 0, 1)
+    stake = real_number(stake, "stake", 0)
     prior = rng.dirichlet(np.ones(states))
+    if kind == OWN_DRUG:
+        user = rng.uniform(size=shape[1:])
+        action = np.arange(actions)
+        earns = (action == np.arange(providers)[:, None] % actions) + stake * (action == actions - 1)
+        return Market(prior, user, (1 - share) * user + share * earns[:, :, None])
     provider_utilities = rng.uniform(size=shape)
     if kind == "free" or kind == "shared_bias":
         user = rng.uniform(size=shape[1:])
