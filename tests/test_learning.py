@@ -41,7 +41,7 @@ def two_makers(prior=(0.7, 0.3), conscience=(0.2, 0.2)):
 
 
 class Erratic:
-    """Plays anything and learns nothing: the corollary must not care."""
+    """Plays anything and learns nothing: the theorem must not care."""
 
     sees = "all"
 
@@ -123,11 +123,28 @@ def test_bound_on_the_regret_of_hedge(seed, rules, step, hostile):
     earned, total, regrets = 0.0, np.zeros(rules), []
     for day in range(1, days + 1):
         p = state.play(day)
-        gain = (p <= np.median(p)).astype(float) if hostile else rng.integers(2, size=rules) * rng.random()
+        gain = rng.integers(2, size=rules) * rng.random()
+        if hostile:  # pays the half that is less likely, strictly fewer than all even where p is uniform
+            gain = np.zeros(rules)
+            gain[np.argsort(p, kind="stable")[: rules // 2]] = 1.0
         earned, total = earned + p @ gain, total + gain
         regrets.append(total.max() - earned)
         state.learn(day, None, gain)
     assert (np.array(regrets) <= hedge_bound(rules, days, step) + 1e-9).all()
+
+
+def test_a_hostile_opponent_takes_half_of_the_bound():
+    """Half of the rules paid, half of the probability: Hoeffding's lemma is nearly an equality on every day."""
+    for rules in (2, 6, 25):
+        step, days = hedge_step(rules, 400), 400
+        state, earned, total = Hedge(step).start(rules), 0.0, np.zeros(rules)
+        for day in range(1, days + 1):
+            p = state.play(day)
+            gain = np.zeros(rules)
+            gain[np.argsort(p, kind="stable")[: rules // 2]] = 1.0
+            earned, total = earned + p @ gain, total + gain
+            state.learn(day, None, gain)
+        assert total.max() - earned == pytest.approx(0.5 * hedge_bound(rules, days, step)[-1], rel=0.1)
 
 
 def test_the_bounds_in_closed_form():
@@ -313,7 +330,7 @@ def test_rounding_is_not_taken_for_payoffs():
 @pytest.mark.parametrize("heard", ["all", "best"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_regret_is_enough_on_every_day_of_every_play(kind, heard):
-    """The corollary is about any play, so erratic play must obey it as well as learners do."""
+    """The theorem is about any play, so erratic play must obey it as well as learners do."""
     rng = np.random.default_rng(11)
     for number in range(6):
         market = sample_market(kind, rng, 2, 3, 2)
