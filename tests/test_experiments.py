@@ -164,7 +164,7 @@ def test_the_cache_is_not_used_for_other_data_or_other_code(tmp_path, monkeypatc
     assert not np.allclose(first["test"], other["test"])
     calls, genuine = [], experiments.second_moments
     monkeypatch.setattr(experiments, "second_moments", lambda *a: calls.append(1) or genuine(*a))
-    monkeypatch.setattr(experiments, "_code", lambda _: "changed")
+    monkeypatch.setattr(experiments, "code_sha256", lambda _: "changed")
     alignment_curves(TABLE, [3], draws=10, seed=14, cache=tmp_path)
     assert len(calls) == 10
 

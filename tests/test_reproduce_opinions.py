@@ -49,7 +49,7 @@ def test_a_small_run_writes_every_file_and_a_second_one_the_same_bytes(raw_data,
 
 def test_the_results_say_where_they_come_from(origin):
     source = datasets.SOURCES["nonvoters"]
-    assert origin["raw_files"] == {source.url: source.sha256}
+    assert origin["raw_files"] == {source.path: {"url": source.url, "sha256": source.sha256}}
     assert (origin["seed"], origin["draws"]) == (opinions.SEED, opinions.DRAWS)
     assert origin["draws"] >= 60 and origin["library_version"] == __version__
     assert "CC BY 4.0" in origin["licence"] and "FiveThirtyEight" in origin["attribution"]

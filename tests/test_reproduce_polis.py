@@ -54,7 +54,7 @@ def test_the_levels_are_what_they_say(levels):
 
 def test_the_results_say_where_they_come_from(origin):
     for name in ("polis_votes", "polis_comments"):
-        assert origin["raw_files"][SOURCES[name].url] == SOURCES[name].sha256
+        assert origin["raw_files"][SOURCES[name].path]["sha256"] == SOURCES[name].sha256
     assert (origin["seed"], origin["draws"]) == (polis.SEED, polis.DRAWS)
     assert origin["library_version"] == __version__ and "CC BY 4.0" in origin["licence"]
     assert (

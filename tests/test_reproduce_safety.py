@@ -179,7 +179,7 @@ def test_a_small_run_writes_every_file_and_another_with_two_jobs_the_same_bytes(
 
 def test_the_results_say_where_they_come_from(origin):
     for name in ("dices_ratings", "dices_gold"):
-        assert origin["raw_files"][SOURCES[name].url] == SOURCES[name].sha256
+        assert origin["raw_files"][SOURCES[name].path]["sha256"] == SOURCES[name].sha256
     assert (origin["seed"], origin["draws"]) == (safety.SEED, safety.DRAWS)
     assert origin["library_version"] == __version__ and "CC BY 4.0" in origin["licence"]
     assert "Aroyo" in origin["attribution"] and "2306.11247" in origin["publisher"]

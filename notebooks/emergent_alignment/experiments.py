@@ -366,7 +366,8 @@ def run_draws(function, arguments, draws, n_jobs=1, cache=None, progress=False, 
     if cache is not None:
         # joblib writes a result to a temporary file and renames it: an interruption leaves no half result
         compute = joblib.Memory(Path(cache).expanduser(), verbose=0).cache(_chunk, ignore=["arguments"])
-    key = joblib.hash((sorted(arguments.items()), _code(function)))
+    code = code_sha256(inspect.getsourcefile(inspect.unwrap(function)))  # results of other code are not taken
+    key = joblib.hash((sorted(arguments.items()), code))
     chunks = [(start, min(start + CHUNK, draws)) for start in range(0, draws, CHUNK)]
     work = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(compute)(function, arguments, key, start, stop) for start, stop in chunks
@@ -383,12 +384,15 @@ def _chunk(function, arguments, key, start, stop):
     return start, [row for draw in range(start, stop) for row in function(**arguments, draw=draw)]
 
 
-def _code(function):
-    """A fingerprint of the code behind a draw: a result of other code is never taken from the cache."""
-    folder = Path(__file__).parent
-    modules = {folder / f"{name}.py" for name in ("experiments", "hull", "markets", "persuasion", "selection")}
-    modules |= {Path(inspect.getsourcefile(inspect.unwrap(function)))}
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(modules))).hexdigest()
+def code_sha256(*others) -> str:
+    """SHA-256 of all modules of the library, in the order of their paths, and of other files of code."""
+    folder = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in others:
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
 
 
 def draw_generator(seed: int, draw: int) -> np.random.Generator:

@@ -7,6 +7,7 @@ results computed from the raw files by :mod:`emergent_alignment.reproduce`.
 
 from .dices import load_dices
 from .judgements import FEWEST_PEOPLE, Cells, Judgements, demographic_cells
+from .movies import load_movies
 from .polis import load_polis
 from .poll import KINDS, load_poll, poll_items
 from .sources import DATA_VARIABLE, SOURCES, DataError, Source, raw_file
@@ -27,6 +28,7 @@ __all__ = [
     "dense_block",
     "groups_by_taste",
     "load_dices",
+    "load_movies",
     "load_polis",
     "load_poll",
     "load_table",

@@ -17,10 +17,10 @@ import pooch
 
 from .._validation import InputError
 from ..datasets import DATA_VARIABLE, DataError, data_folder
-from . import chain, dynamics, opinions, polis, safety
+from . import chain, dynamics, movies, opinions, polis, safety
 
 # Called as experiment(data_dir, out, draws, n_jobs=, cache=, progress=); returns the tables written, by name.
-EXPERIMENTS = {"chain": chain.compute, "dynamics": dynamics.compute, "opinions": opinions.compute, "polis": polis.compute, "safety": safety.compute}
+EXPERIMENTS = {"chain": chain.compute, "dynamics": dynamics.compute, "movies": movies.compute, "opinions": opinions.compute, "polis": polis.compute, "safety": safety.compute}
 
 
 def main(arguments=None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -12,6 +11,7 @@ import pandas as pd
 
 from .. import __version__
 from ..datasets import SOURCES
+from ..experiments import code_sha256
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,14 +57,7 @@ def provenance(experiment: str, *sources: str) -> dict:
         "made_by": f"python -m emergent_alignment.reproduce {experiment}",
         "library_version": __version__,
         "code_sha256": code_sha256(),
-        "raw_files": {SOURCES[name].url: SOURCES[name].sha256 for name in sources},
+        "raw_files": {
+            SOURCES[name].path: {"url": SOURCES[name].url, "sha256": SOURCES[name].sha256} for name in sources
+        },
     }
-
-
-def code_sha256() -> str:
-    """SHA-256 of all modules of the library, in the order of their paths."""
-    folder = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
