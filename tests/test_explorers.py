@@ -346,6 +346,19 @@ def test_page_holds_the_table_and_the_places_on_the_page():
     ]
 
 
+def test_a_bound_follows_the_error_in_the_table_and_in_the_sentence():
+    def evaluate(x, y):
+        return nearest_on_the_mean(x, y) | {"bound": 2 * abs(x - y)}
+
+    plain, explorer = pointed(), pointed(evaluate=evaluate, bound_label="loss at most", default=(0.25, 0.5))
+    assert np.array_equal(explorer.table[..., :-1], plain.table)
+    assert np.allclose(explorer.table[..., -1], 2 * explorer.table[..., 0])
+    rows = np.array(data_of(explorer)["rows"])
+    assert np.array_equal(rows[:, :-1], data_of(plain)["rows"]) and np.array_equal(rows[:, -1], 2 * rows[:, 0])
+    assert "outside the hull: alignment error ε = 0.250; loss at most 0.500.</p>" in explorer.html
+    assert re.findall(r'class="weight">([^<]+)<', explorer.html) == ["0.25", "0.50", "0.75"]
+
+
 def test_default_point_is_there_without_javascript():
     explorer = pointed(default=(0.3, 0.6))
     assert explorer.extremes() == [{"x": 0.25, "y": 0.5}, {"x": 0.0, "y": 0.0}, {"x": 1.0, "y": 2.0}]
@@ -386,6 +399,7 @@ def test_full_size_point_explorer_is_small():
         {"labels": ["x"]},
         {"verdicts": "inside"},
         {"title": ""},
+        {"bound_label": " "},
     ],
 )
 def test_point_explorer_refuses(changes):
@@ -408,3 +422,9 @@ def test_point_explorer_refuses(changes):
 def test_results_of_another_shape_are_named(result):
     with pytest.raises(InputError):
         pointed(evaluate=lambda x, y: result).html  # noqa: B018
+
+
+@pytest.mark.parametrize("bound", [{}, {"bound": -0.1}, {"bound": np.nan}])
+def test_a_bound_that_was_promised_must_come(bound):
+    with pytest.raises(InputError):
+        pointed(evaluate=lambda x, y: nearest_on_the_mean(x, y) | bound, bound_label="at most").html  # noqa: B018

@@ -43,11 +43,11 @@ background:var(--pst-color-background,var(--jp-layout-color0,#fff))}
 .explorer img{display:block;width:100%;height:auto;margin:.5rem 0;padding:0;background:#fff;border-radius:.25rem}
 .explorer svg{display:block;width:100%;max-width:30rem;height:auto;margin:.5rem auto;background:#fff;border-radius:.25rem;cursor:crosshair}
 .explorer svg .grip{cursor:grab}
-.explorer .weights{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;margin:.5rem 0}
+.explorer dl.weights{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;margin:.5rem 0}
 .explorer .weights dt,.explorer .weights dd{float:none;width:auto;margin:0;font-weight:400}
 .explorer .weights dd{display:flex;justify-content:space-between;align-items:center;gap:1rem;font-variant-numeric:tabular-nums}
 .explorer .track{flex:1}.explorer .bar{display:block;height:.8em;min-width:1px;background:currentColor;opacity:.65;print-color-adjust:exact}
-@media (max-width:480px){.explorer{padding:.6rem}.explorer input[type=range]{flex-basis:100%;order:1}.explorer output{margin-left:auto}}
+@media (max-width:480px){.explorer{padding:.5rem .3rem}.explorer input[type=range]{flex-basis:100%;order:1}.explorer output{margin-left:auto}}
 @media print{.explorer input{display:none}.explorer{break-inside:avoid}}
 @media (forced-colors:active){.explorer .bar{forced-color-adjust:none}}
 """
@@ -110,7 +110,8 @@ _POINT_SCRIPT = (
       box.querySelectorAll(".bar")[i].style.width = 100 * weight / data.largest + "%";
     });
     const text = `${data.user} at (${data.x[across.value]}, ${data.y[up.value]}) is ` +
-      `${data.verdicts[row[0] > 0 ? 1 : 0]}: ${data.error} ${row[0].toFixed(3)}.`;
+      `${data.verdicts[row[0] > 0 ? 1 : 0]}: ${data.error} ${row[0].toFixed(3)}` +
+      (data.bound === null ? "." : `; ${data.bound} ${row[k + 3].toFixed(3)}.`);
     svg.setAttribute("aria-label", data.title + ". " + text);
     say(text);
   };
@@ -420,6 +421,8 @@ class PointExplorer:
     default : (x, y) where the point starts, moved to the lattice; the middle if omitted.
     user, error_label, verdicts : words of the sentence "<user> at (x, y) is <verdict>: <error_label> 0.123.",
         with the first verdict where the error rounds to zero and the second elsewhere.
+    bound_label : if given, ``evaluate`` also returns ``bound``, what follows from the error, zero or more, and the sentence
+        ends in "; <bound_label> 0.246."
 
     Raises
     ------
@@ -438,6 +441,7 @@ class PointExplorer:
     user: str = "Alice"
     error_label: str = "alignment error ε ="
     verdicts: tuple[str, str] = ("inside the hull", "outside the hull")
+    bound_label: str | None = None
     lattice: tuple[np.ndarray, np.ndarray] = field(init=False)
 
     def __post_init__(self):
@@ -457,7 +461,7 @@ class PointExplorer:
         default = finite_array(default, "default", 1, "(x and y,)")
         if default.size != 2:
             raise InputError(f"default must be a point (x, y); got {self.default!r}.")
-        for name in ("title", "user", "error_label"):
+        for name in ("title", "user", "error_label", *(["bound_label"] if self.bound_label is not None else [])):
             _check_text(getattr(self, name), name)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "names", names_tuple(self.names, "names", len(points), "Bob "))
@@ -483,26 +487,28 @@ class PointExplorer:
     def table(self) -> np.ndarray:
         """(rows, columns, 3 + providers): error, nearest x and y, and weights at every lattice point, rounded.
 
-        Rows follow y and columns x; three decimals.
+        Rows follow y and columns x; three decimals. With a `bound_label` there is one more column, the bound.
         """
         xs, ys = self.lattice
         k = len(self.points)
-        table = np.empty((ys.size, xs.size, 3 + k))
+        wanted = {"error", "weights", "nearest"} | ({"bound"} if self.bound_label else set())
+        table = np.empty((ys.size, xs.size, len(wanted) + k))
         for (j, y), (i, x) in product(enumerate(ys), enumerate(xs)):
             place = f"at ({x:g}, {y:g})"
             result = self.evaluate(float(x), float(y))
-            if not isinstance(result, Mapping) or not {"error", "weights", "nearest"} <= set(result):
+            if not isinstance(result, Mapping) or not wanted <= set(result):
                 raise InputError(
-                    f"evaluate must return a mapping with error, weights and nearest {place}; got {result!r}."
+                    f"evaluate must return a mapping with {', '.join(sorted(wanted))} {place}; got {result!r}."
                 )
+            bound = [real_number(float(result["bound"]), f"bound {place}")] if self.bound_label else []
             error = real_number(float(result["error"]), f"error {place}")
             weights = finite_array(result["weights"], f"weights {place}", 1, "(providers,)")
             nearest = finite_array(result["nearest"], f"nearest {place}", 1, "(coordinates,)")
             if weights.size != k or nearest.size != 2:
                 raise InputError(f"evaluate must return {k} weights and a nearest point (x, y) {place}.")
-            if min(error, weights.min()) < -1e-6:
+            if min(error, weights.min(), *bound) < -1e-6:
                 raise InputError(f"evaluate must return an error and weights of zero or more {place}.")
-            table[j, i] = [error, *nearest, *weights]
+            table[j, i] = [error, *nearest, *weights, *bound]
         return np.round(table, 3) + 0.0  # no -0.0
 
     @cached_property
@@ -514,26 +520,28 @@ class PointExplorer:
         i, j = int(np.flatnonzero(xs == start["x"])[0]), int(np.flatnonzero(ys == start["y"])[0])
         place, size = _map_to_page(xs, ys)
         px, py = (np.round(v, 1) for v in place(xs, ys))
-        rows = self.table.reshape(-1, 3 + k)
+        rows = self.table.reshape(-1, self.table.shape[2])
+        weights, bounds = rows[:, 3 : 3 + k], rows[:, 3 + k :]
         pixels = np.round(np.column_stack(place(rows[:, 1], rows[:, 2])), 1)
         texts = [_short(axis) for axis in (xs, ys)]
-        largest = max(1.0, float(rows[:, 3:].max()))
+        largest = max(1.0, float(weights.max()))
         data = {
             "x": texts[0], "y": texts[1], "px": px.tolist(), "py": py.tolist(),
             "names": self.names, "user": self.user, "title": self.title, "error": self.error_label,
-            "verdicts": self.verdicts, "largest": largest,
-            # thousandths: error, weights, then where the nearest point is on the page
-            "rows": np.round(1000 * np.column_stack([rows[:, 0], rows[:, 3:], pixels])).astype(int).tolist(),
+            "verdicts": self.verdicts, "largest": largest, "bound": self.bound_label,
+            # thousandths: error, weights, where the nearest point is on the page, and the bound if there is one
+            "rows": np.round(1000 * np.column_stack([rows[:, 0], weights, pixels, bounds])).astype(int).tolist(),
         }  # fmt: skip
         now = rows[j * xs.size + i]
         says = (
             f"{self.user} at ({texts[0][i]}, {texts[1][j]}) is {self.verdicts[int(now[0] > 0)]}: "
-            f"{self.error_label} {now[0]:.3f}."
+            f"{self.error_label} {now[0]:.3f}"
+            + (f"; {self.bound_label} {now[-1]:.3f}." if self.bound_label else ".")
         )
-        weights = "".join(
+        bars = "".join(
             f'<dt>{escape(name)}</dt><dd><span class="track"><span class="bar" style="width:{100 * w / largest:.3g}%"></span></span>'
             f'<span class="weight">{w:.2f}</span></dd>'
-            for name, w in zip(self.names, now[3:], strict=True)
+            for name, w in zip(self.names, now[3 : 3 + k], strict=True)
         )
         body = "\n".join(
             [
@@ -541,7 +549,7 @@ class PointExplorer:
                 _range_input(self.labels[1], texts[1], j),
                 self._picture(place, size, (px[i], py[j]), pixels[j * xs.size + i], f"{self.title}. {says}"),
                 f'<p class="says" aria-live="polite">{escape(says)}</p>',
-                f'<p>Weights of the nearest combination, the cross:</p><dl class="weights">{weights}</dl>',
+                f'<p>Weights of the nearest combination, the cross:</p><dl class="weights">{bars}</dl>',
             ]
         )
         return _box("point", self.title, body, data, _POINT_SCRIPT)
@@ -681,7 +689,7 @@ def _short(numbers):
 
 def _map_to_page(xs, ys):
     """A function from the plane to the page, and the page's size: one unit is equally long both ways."""
-    left, right, above, below = 64, 20, 20, 56
+    left, right, above, below = 76, 20, 20, 56
     scale = min(400 / (xs[-1] - xs[0]), 400 / (ys[-1] - ys[0]))
     width, height = scale * (xs[-1] - xs[0]), scale * (ys[-1] - ys[0])
 

@@ -1,0 +1,99 @@
+"""What the site needs and configuration alone cannot give.
+
+- The address of the repository comes from the environment variable COURSE_REPOSITORY, so that every fork publishes its own;
+  without it a page has no launch buttons that would lead nowhere.
+- Faults of the theme and its extensions are mended: scripts that are included twice (an error in the browser's
+  console) or need another host, and a list of references that is no list to a screen reader.
+- The built site is packed for readers without a network.
+"""
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+REPOSITORY_VARIABLE, BRANCH_VARIABLE = "COURSE_REPOSITORY", "COURSE_BRANCH"
+PLACEHOLDER = "https://github.com/OWNER/NAME"
+ARCHIVE = "emergent-alignment-course.zip"
+# MathJax comes as several bundles, of which a page loads one.
+UNUSED = ("tex-svg*.js", "tex-mml-*.js", "mml-*.js", "tex-chtml-full*.js", "node-main.js")
+
+
+def repository():
+    """The address of the repository, without a slash at its end, or an empty string."""
+    return os.environ.get(REPOSITORY_VARIABLE, "").strip().rstrip("/").removesuffix(".git")
+
+
+def offer_the_repository(app, config):
+    """Buttons that open a page's notebook elsewhere, and one for the repository."""
+    if url := repository():
+        config.html_theme_options = config.html_theme_options | {
+            "repository_url": url,
+            "repository_branch": os.environ.get(BRANCH_VARIABLE) or "main",
+            "use_repository_button": True,
+            "launch_buttons": {
+                "binderhub_url": "https://mybinder.org",
+                # Colab opens notebooks from GitHub only.
+                "colab_url": "https://colab.research.google.com" if "//github.com/" in url else "",
+                "notebook_interface": "jupyterlab",
+            },
+        }
+
+
+def name_the_repository(app, docname, source):
+    """Commands in the text name the repository where it is known."""
+    if url := repository():
+        source[0] = source[0].replace(PLACEHOLDER, url)
+
+
+def leave_buttons_to_chapters(app, env):
+    """The front page runs code too, but is no notebook that Binder or Colab could open."""
+    for docname, metadata in env.metadata.items():
+        if not docname.startswith("notebooks/"):
+            metadata.pop("kernelspec", None)
+
+
+def mend_page(app, pagename, templatename, context, doctree):
+    """Every script once, none for live code by another host's kernel, and a list of references without a role."""
+    kept = {}
+    for script in context.get("script_files", ()):
+        filename, attributes = getattr(script, "filename", script), getattr(script, "attributes", {})
+        body = str(attributes.get("body", ""))
+        if "thebe" not in f"{filename} {body}".lower():
+            kept.setdefault((str(filename), body), script)
+    context["script_files"] = list(kept.values())
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
+
+
+def pack(app, exception):
+    """The offline copy, in which everything but the search's excerpts works straight from a folder."""
+    if exception is not None or app.builder.format != "html":
+        return
+    site = Path(app.outdir)
+    for pattern in UNUSED:
+        for path in (site / "_static" / "mathjax").glob(pattern):
+            path.unlink()
+    with zipfile.ZipFile(site / ARCHIVE, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(p for p in site.rglob("*") if p.is_file()):
+            name = path.relative_to(site).as_posix()
+            if name in (ARCHIVE, ".buildinfo", "objects.inv"):
+                continue
+            content = path.read_bytes()
+            if name.endswith(".html"):  # no invitation to download what the reader already has
+                content = re.sub(rb'<p class="offline-copy">.*?</p>', b"", content, flags=re.DOTALL)
+            # A fixed date: the same site gives the same archive.
+            entry = zipfile.ZipInfo(f"emergent-alignment-course/{name}", (2026, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+
+
+def setup(app):
+    app.connect("config-inited", offer_the_repository)
+    app.connect("source-read", name_the_repository)
+    app.connect("env-updated", leave_buttons_to_chapters)
+    app.connect("html-page-context", mend_page, priority=900)
+    app.connect("build-finished", pack)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
