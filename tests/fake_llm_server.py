@@ -31,13 +31,17 @@ def error(message, code=None):
 class Reply:
     """status, body (bytes, or anything JSON), headers; and how badly it is delivered.
 
-    delay : seconds before anything is sent. drip : seconds between the bytes of the body. cut : bytes of the body
-    after which the connection is closed, though Content-Length promises all of them.
+    delay : seconds before anything is sent. drip : seconds between the bytes of the body, or of the head if
+    slow_head. cut : bytes of the body after which the connection is closed, though Content-Length promises all.
     """
 
-    def __init__(self, body=None, status=200, headers=(), delay=0.0, drip=0.0, cut=None):
-        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.status, self.headers, self.delay, self.drip, self.cut = status, dict(headers), delay, drip, cut
+    def __init__(self, body=None, status=200, headers=(), delay=0.0, drip=0.0, slow_head=False, cut=None):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": len(body), **dict(headers)}
+        lines = [f"HTTP/1.0 {status} told", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        head, body = "\r\n".join(lines).encode(), body[:cut]
+        self.fast, self.slow = (b"", head) if slow_head else (head, body) if drip else (head + body, b"")
+        self.delay, self.drip = delay, drip
 
 
 class FakeServer:
@@ -83,18 +87,10 @@ class FakeServer:
             reply = self.reply(number, payload)
             reply = reply if isinstance(reply, Reply) else Reply(reply)
             time.sleep(reply.delay)
-            handler.send_response(reply.status)
-            for name, value in reply.headers.items():
-                handler.send_header(name, value)
-            handler.send_header("Content-Type", "application/json")
-            handler.send_header("Content-Length", str(len(reply.body)))
-            handler.end_headers()
         finally:
             with self.lock:
                 self.now -= 1
-        if reply.drip:
-            for byte in reply.body:
-                handler.wfile.write(bytes([byte]))
-                time.sleep(reply.drip)
-        else:
-            handler.wfile.write(reply.body[: reply.cut])
+        handler.wfile.write(reply.fast)
+        for byte in reply.slow:
+            handler.wfile.write(bytes([byte]))
+            time.sleep(reply.drip)

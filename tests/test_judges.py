@@ -1,6 +1,7 @@
 """Language models as judges, against a server on this machine that speaks the protocol, well and badly."""
 
-import itertools
+import contextlib
+import gzip
 import json
 import logging
 import os
@@ -13,34 +14,34 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
-from emergent_alignment import InputError, judges
+from emergent_alignment import InputError
 from emergent_alignment.experiments import alignment_curves
 from emergent_alignment.judges import (
     DOMAINS,
     KINDS,
+    SAMPLING,
     Endpoint,
     EndpointError,
     Judge,
     NotAccepted,
-    Patience,
-    Prices,
-    Sampling,
-    Scale,
-    estimate,
+    client,
     load_items,
     load_scores,
-    main,
     make_judges,
     messages,
     parse_rating,
     score_items,
+    scores,
     utilities,
 )
+from emergent_alignment.judges.__main__ import main
+from emergent_alignment.judges.answers import Answer, AnswerFile
 from fake_llm_server import FakeServer, Reply, chat, error
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -50,15 +51,15 @@ VARIABLE = "TEST_JUDGES_KEY"
 JUDGE = Judge("plain", "m", "You advise a viewer.", "plain")
 PAIR = JUDGE, Judge("goal", "m", "You sell sequels.", "goal")
 ITEMS = {f"film{i}": f"Film number {i}" for i in range(6)}
+ONE = {"a": "A"}
 
 
 @pytest.fixture(autouse=True)
 def no_trace_of_the_key(monkeypatch, tmp_path, capfd, caplog):
     """Every test has a key in the environment; none may leave it in a file, an output or a log."""
-    monkeypatch.delenv(judges.URL_VARIABLE, raising=False)
-    monkeypatch.delenv(judges.KEY_VARIABLE, raising=False)
     monkeypatch.setenv(VARIABLE, KEY)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.0)
     caplog.set_level(logging.DEBUG)
     seen = []
     read = capfd.readouterr
@@ -123,17 +124,38 @@ def by_text(number, payload):
     return rating(re.search(r"Film number (\d+)", payload["messages"][1]["content"])[1])
 
 
-def run(server, items=ITEMS, judge=JUDGE, waits=None, **options):
-    """score_items against the server, without really waiting."""
-    patience = {"retries": 3, "timeout": 5, "jitter": lambda: 1.0, "sleep": (waits or []).append}
-    if waits is not None:
-        patience["sleep"] = waits.append
-    patience |= options.pop("patience", {})
-    options = {"cache": "answers.jsonl", "max_calls": 1000, "progress": False, **options}
-    key_variable = options.pop("key_variable", VARIABLE)
-    return score_items(
-        items, judge, "films", Endpoint(server.url, key_variable), patience=Patience(**patience), **options
-    )
+def yes(plan):
+    return True
+
+
+def run(server, items=ITEMS, judge=JUDGE, key_variable=VARIABLE, timeout=5, retries=3, **options):
+    endpoint = Endpoint(getattr(server, "url", server), key_variable, timeout, retries)
+    options = {"cache": "answers.jsonl", "confirm": yes, "progress": False, **options}
+    return score_items(items, judge, "films", endpoint, **options)
+
+
+class Stop:
+    """In place of the event that ends a client's waits: notes them, without waiting."""
+
+    def __init__(self):
+        self.waits = []
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+
+
+def waits_of(reply, failure="", retries=3):
+    """The waits of a client before each attempt, until it has an answer or fails in that way; and the requests."""
+    with FakeServer(reply) as server:
+        asking = client.Client(Endpoint(server.url, VARIABLE, 5, retries))
+        asking.stop = Stop()
+        if failure:
+            with Fails(EndpointError, failure):
+                asking.ask({"model": "m"})
+        else:
+            assert asking.ask({"model": "m"}).text
+    assert len(server.requests) == len(asking.stop.waits)
+    return asking.stop.waits
 
 
 def kept():
@@ -146,11 +168,10 @@ def kept():
 
 def test_every_domain_has_all_kinds_in_its_own_words():
     texts = []
-    for domain, count in itertools.product(
-        DOMAINS, ({"plain": 1, "paraphrase": 5, "goal": 5, "adversarial": 3},)
-    ):
+    for domain in DOMAINS:
         found = make_judges(domain, "m")
-        assert {kind: sum(judge.kind == kind for judge in found) for kind in KINDS} == count
+        count = {kind: sum(judge.kind == kind for judge in found) for kind in KINDS}
+        assert count == {"plain": 1, "paraphrase": 5, "goal": 5, "adversarial": 3}
         assert len({judge.name for judge in found}) == len(found)
         texts += [judge.persona for judge in found]
     assert len(set(texts)) == len(texts) and all(len(text) > 60 for text in texts)
@@ -158,17 +179,16 @@ def test_every_domain_has_all_kinds_in_its_own_words():
 
 def test_judges_of_several_models_have_different_names():
     found = make_judges("ethics", ["a", "b"], "goal")
-    assert len({judge.name for judge in found}) == len(found) == 10
-    assert [judge.model for judge in found] == ["a"] * 5 + ["b"] * 5 and "goal loyalty @b" in {
-        j.name for j in found
-    }
+    assert [judge.model for judge in found] == ["a"] * 5 + ["b"] * 5 and found[5].name == "goal loyalty @b"
+    assert len({judge.name for judge in found}) == 10 and {judge.kind for judge in found} == {"goal"}
 
 
 def test_messages_hold_persona_question_scale_and_item():
-    system, user = messages(JUDGE, "Ein Film über Öl", "films", Scale(1, 5))
+    system, user = messages(JUDGE, "Ein Film über Öl", "films")
     assert (system["role"], user["role"]) == ("system", "user")
-    assert system["content"].startswith(JUDGE.persona) and "from 1 (not at all) to 5 (as" in system["content"]
-    assert "between 1 and 5" in system["content"] and '{"rating": N}' in system["content"]
+    assert system["content"].startswith(JUDGE.persona)
+    assert "from 0 (not at all) to 10 (as strongly as you can)" in system["content"]
+    assert "between 0 and 10" in system["content"] and '{"rating": N}' in system["content"]
     assert "Ein Film über Öl" in user["content"] and DOMAINS["films"].question in user["content"]
     assert messages(Judge("j", "m", "", "plain"), "x", "films")[0]["content"].startswith("You are shown")
 
@@ -178,16 +198,10 @@ def test_messages_hold_persona_question_scale_and_item():
     [
         (lambda: make_judges("music", "m"), "domain must be one of 'films', 'ethics', 'opinions'"),
         (lambda: make_judges("films", "m", "hostile"), "kinds must be one of"),
-        (lambda: make_judges("films", []), "at least one"),
-        (lambda: Judge("", "m", "", "plain"), "name must be one line"),
-        (lambda: Judge("item", "m", "", "plain"), "name must not be 'item'"),
-        (lambda: Judge("a", "m\nx", "", "plain"), "model must be one line"),
-        (lambda: Judge("a", "m", None, "plain"), "persona must be text"),
+        (lambda: Judge("a", "m", None, "plain"), "must be texts; got .*None"),
         (lambda: Judge("a", "m", "", "friendly"), "kind must be one of"),
-        (lambda: Scale(3, 3), "high must be above low"),
-        (lambda: Sampling(temperature=3), "temperature must lie between"),
-        (lambda: Sampling(limit_name="tokens"), "limit_name must be one of"),
-        (lambda: Patience(timeout=0), "timeout must be above 0"),
+        (lambda: Endpoint("https://host", timeout=0), "timeout must lie between"),
+        (lambda: Endpoint("https://host", retries=-1), "retries must be between"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_named(make, message):
@@ -197,12 +211,9 @@ def test_arguments_that_cannot_be_used_are_named(make, message):
 
 # Ratings -----------------------------------------------------------------------------------------------------
 
-TICKS = "```"
 
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
+def test_a_rating_in_the_form_asked_for_is_read():
+    for text, value in (
         ("7", 7),
         (" 7.5\n", 7.5),
         ("0", 0),
@@ -211,94 +222,63 @@ TICKS = "```"
         ('{"rating": 7}', 7),
         ('\n{ "rating" : 2.25 }\n', 2.25),
         ('{"rating": 1e1}', 10),
-        (f'{TICKS}json\n{{"rating": 3}}\n{TICKS}', 3),
-        (f"{TICKS}\n4\n{TICKS}", None),
-    ],
-)
-def test_a_rating_in_the_form_asked_for_is_read(text, value):
-    found = parse_rating(text)
-    assert found.value == value and bool(found.reason) == (value is None)
-    assert value is None or np.copysign(1, found.value) == 1
+        ('```json\n{"rating": 3}\n```', 3),
+    ):
+        found = parse_rating(text)
+        assert found == (value, "") and np.copysign(1, found.value) == 1, text
 
 
 @pytest.mark.parametrize(
-    "text",
-    """7 or 8|7/10|7 / 10|7-8|7, 8|7 8|7.|.5|+7|07|7%|7!|about 7|Rating: 7|**7**|seven|7e0|1_0|7,5|٧|７|VII|true|null|
-NaN|nan|Infinity|-Infinity|inf|[7]|{"rating": "7"}|{"rating": true}|{"rating": null}|{"rating": [7]}|{"rating": {}}|
-{"rating": NaN}|{"rating": Infinity}|{"rating": 1e999}|{"rating": -1e999}|{"rating": 7, "rating": 8}|{"rating": 7
-|{"rating": 7, "confidence": 9}|{"Rating": 7}|{"score": 7}|{"rating": 7} {"rating": 7}|{"rating": 7} I think|{rating: 7}
-|{'rating': 7}|"7"|{}|{"rating": 07}|I cannot rate this.|I'm sorry, but I can't help with that.|11|-1|10.01|{"rating": 11}
-|{"rating": -0.5}|[["rating", 7]]""".replace("\n", "").split("|"),
-)
-def test_anything_else_is_missing_with_a_reason(text):
-    value, reason = parse_rating(text)
-    assert value is None and reason
-
-
-@pytest.mark.parametrize(
-    "text",
+    "texts",
     [
-        "",
-        " \n\t",
-        "7\x00",
-        "\ufeff7",
-        "\xa07",
-        "7" * 5000,
-        "[" * 100_000,
-        '{"rating": ' * 40,
+        "7 or 8|7/10|7 / 10|7-8|7, 8|7 8|about 7|Rating: 7|**7**|seven|VII|I cannot rate this.|```\n7\n```",
+        '7.|.5|+7|07|7%|7!|7e0|1_0|7,5|٧|７|true|null|NaN|nan|Infinity|-Infinity|inf|[7]|"7"|7\x00|\ufeff7|\xa07',
+        '{"rating": "7"}|{"rating": true}|{"rating": null}|{"rating": [7]}|{"rating": {}}|{"rating": 07}|{}',
+        '{"rating": NaN}|{"rating": Infinity}|{"rating": 1e999}|{"rating": -1e999}|{"rating": 7|{rating: 7}',
+        '{"rating": 7, "rating": 8}|{"rating": 7, "confidence": 9}|{"Rating": 7}|{"score": 7}|[["rating", 7]]',
+        '{"rating": 7} {"rating": 7}|{"rating": 7} I think|{\'rating\': 7}',
+        '11|-1|10.01|{"rating": 11}|{"rating": -0.5}',
+        "|".join(["", " \n\t", "7" * 5000, "[" * 100_000, '{"rating": ' * 40, "7" + " " * 200]),
         '{"rating": %s}' % ("9" * 150),
     ],
 )
-def test_odd_texts_are_missing_too(text):
-    value, reason = parse_rating(text)
-    assert value is None and reason and len(reason) < 200
+def test_anything_else_is_missing_with_a_reason(texts):
+    for text in texts.split("|"):
+        value, reason = parse_rating(text)
+        assert value is None and reason and len(reason) < 200, text
 
 
 @given(st.text() | st.text('0123456789.-+eE/ {}":rating`json\n,NaIfy', max_size=30))
 @example("```json\n7\n```")
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_only_one_number_in_one_of_the_two_forms_is_ever_a_rating(text):
-    value, reason = parse_rating(text, Scale(-50, 50))
+    value, reason = parse_rating(text)
     if value is None:
         assert reason
         return
     # An independent reading: one number, and round it nothing but the frame of the form.
     (number,) = re.findall(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", text)
-    assert value == float(number) and -50 <= value <= 50 and not reason
+    assert value == float(number) and 0 <= value <= 10 and not reason
     frame = re.sub(r"[ \t\r\n]", "", text.replace(number, "#", 1))
     assert frame in ("#", '{"rating":#}', '```{"rating":#}```', '```json{"rating":#}```')
 
 
-@given(
-    st.floats(-20, 20).map(lambda x: round(x, 3)) | st.integers(-20, 20),
-    st.tuples(st.integers(-20, 19), st.integers(1, 20)).map(lambda t: Scale(t[0], t[0] + t[1])),
-)
-@settings(deadline=None)
-def test_a_number_is_read_exactly_if_it_is_on_the_scale(number, scale):
+@given(st.floats(-20, 20).map(lambda x: round(x, 3)) | st.integers(-20, 20), st.text(max_size=8))
+@settings(deadline=None, max_examples=50)
+def test_a_number_is_read_exactly_if_it_is_on_the_scale_and_alone(number, words):
     for text in (f"{number:.3f}", json.dumps({"rating": number})):
-        value, reason = parse_rating(text, scale)
-        if scale.low <= number <= scale.high:
-            assert value == number and not reason
-        else:
-            assert value is None and reason.startswith("off the scale")
-
-
-@given(st.integers(0, 10), st.integers(0, 10), st.text(max_size=8).filter(lambda t: t.strip(" \t\r\n")))
-@settings(deadline=None)
-def test_words_and_second_numbers_are_never_passed_over(first, second, words):
-    assert parse_rating(f"{first} {second}").value is None
-    assert parse_rating(f"{first}/{second}").value is None
-    assert parse_rating(f'{{"rating": {first}}} {words}').value is None
-    if not re.fullmatch(r"[-0-9.]+", words.strip()):
-        assert parse_rating(f"{first} {words}").value is None
+        value, reason = parse_rating(text)
+        assert value == number if 0 <= number <= 10 else reason.startswith("off the scale")
+        if words.strip(" \t\r\n") and not re.fullmatch(r"[-0-9.eE]+", words):
+            assert parse_rating(f"{text} {words}").value is parse_rating(f"{words} {text}").value is None
+        assert parse_rating(f"{text} {text}").value is None
 
 
 # The endpoint and its key ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_an_address_that_cannot_be_used_is_refused_without_repeating_it():
+    for url in (
         "localhost:11434/v1",
         "ftp://host/v1",
         f"https://user:{KEY}@host/v1",
@@ -311,132 +291,109 @@ def test_words_and_second_numbers_are_never_passed_over(first, second, words):
         KEY,
         7,
         None,
-    ],
-)
-def test_an_address_that_cannot_be_used_is_refused_without_repeating_it(url):
-    with pytest.raises(InputError, match="url must be the endpoint's base address") as failure:
-        Endpoint(url)
-    assert url is None or str(url) not in str(failure.value).replace("http://localhost:11434/v1", "")
+    ):
+        with pytest.raises(InputError, match="url must be the endpoint's base address") as failure:
+            Endpoint(url)
+        assert url is None or str(url) not in str(failure.value).replace("http://localhost:11434/v1", "")
 
 
 def test_addresses_are_put_into_one_form():
-    for url in (
-        "http://LocalHost:8080/v1/",
-        "http://localhost:8080/v1/chat/completions",
-        " http://localhost:8080/v1",
+    for end in ("/v1/", "/v1/chat/completions", "/v1 "):
+        assert Endpoint(f"http://LocalHost:8080{end}").url == "http://localhost:8080/v1"
+
+
+def test_a_key_goes_over_plain_http_to_this_machine_alone():
+    for host in ("localhost:1", "127.0.0.1:8080", "[::1]:8080", "[::1]"):
+        assert Endpoint(f"http://{host}/v1", VARIABLE).is_local
+    for host in (
+        *("example.org", "192.168.0.7:11434", "localhost.example.org", "x.localhost", "127.0.0.1.nip.io"),
+        *("0.0.0.0", "2130706433", "127.0.0.1.:80"),
     ):
-        assert Endpoint(url).url == "http://localhost:8080/v1"
-
-
-def test_address_and_key_can_come_from_the_environment(monkeypatch):
-    monkeypatch.setenv(judges.URL_VARIABLE, "https://host/v1")
-    assert Endpoint() == Endpoint("https://host/v1", None)
-    monkeypatch.setenv(judges.KEY_VARIABLE, KEY)
-    assert Endpoint().key_variable == judges.KEY_VARIABLE
-
-
-@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "[::1]"])
-def test_a_key_may_go_over_plain_http_to_this_machine(host):
-    assert Endpoint(f"http://{host}/v1", VARIABLE).is_local
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "example.org",
-        "192.168.0.7:11434",
-        "localhost.example.org",
-        "x.localhost",
-        "127.0.0.1.nip.io",
-        "0.0.0.0",
-        "2130706433",
-    ],
-)
-def test_a_key_never_goes_over_plain_http_to_another_machine(host):
-    with Fails(InputError, "over plain http anybody on the way could read the key"):
-        Endpoint(f"http://{host}/v1", VARIABLE)
-    assert not Endpoint(f"http://{host}/v1").is_local  # without a key it may be used
-    assert Endpoint(f"https://{host}/v1", VARIABLE).key_variable == VARIABLE
+        with Fails(InputError, "over plain http anybody on the way could read the key"):
+            Endpoint(f"http://{host}/v1", VARIABLE)
+        assert not Endpoint(f"http://{host}/v1").is_local  # without a key it may be used
+        assert Endpoint(f"https://{host}/v1", VARIABLE).key_variable == VARIABLE
 
 
 def test_a_key_given_in_place_of_its_variable_is_refused_without_repeating_it():
-    for name in ("SK_NOT_SET", "sk-not-a-name", "", 3):
-        with Fails(InputError, "name of an environment variable that is set") as failure:
+    for name in ("SK_NOT_SET", "sk-not-a-name", "", 3.5):
+        with Fails(InputError, "name of an environment variable that holds a key") as failure:
             Endpoint("https://host/v1", name)
         assert not name or str(name) not in str(failure.value)
 
 
-@pytest.mark.parametrize(
-    "key", ["", "short", "two words here", "a\r\nX-Evil: injected", 'quote"quote"', "schlüssel-ä"]
-)
-def test_a_key_that_could_not_be_kept_out_of_sight_is_refused(key, monkeypatch):
-    monkeypatch.setenv(VARIABLE, key)
-    with pytest.raises(InputError, match=f"The environment variable {VARIABLE} must hold a key") as failure:
-        Endpoint("https://host/v1", VARIABLE)
-    assert not key or key not in str(failure.value)
+def test_a_key_that_could_not_be_kept_out_of_sight_is_refused(monkeypatch):
+    for key in ("", "short", "two words here", "a\r\nX-Evil: injected", 'quote"quote"', "schlüssel-ä"):
+        monkeypatch.setenv(VARIABLE, key)
+        with pytest.raises(InputError, match="holds a key: 8 or more") as failure:
+            Endpoint("https://host/v1", VARIABLE)
+        assert not key or key not in str(failure.value)
 
 
 def test_no_object_shows_or_stores_the_key():
     endpoint = Endpoint("https://host/v1", VARIABLE)
-    client = judges._Client(endpoint, Patience())
-    shown = repr(endpoint) + repr(client) + repr(vars(client)) + repr(client.key) + str(client.key)
+    asking = client.Client(endpoint)
+    shown = repr(endpoint) + repr(asking) + repr(vars(asking)) + repr(asking.key) + str(asking.key)
     assert not shows_key(shown) and not shows_key(pickle.dumps(endpoint).decode("latin-1"))
     with pytest.raises(TypeError, match="not to be stored"):
-        pickle.dumps(client.key)
+        pickle.dumps(asking.key)
 
 
-def test_the_key_is_sent_as_a_bearer_token_only_if_named(monkeypatch):
+def test_the_key_named_is_sent_and_no_other(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # a proxy must not come between
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    secret = tmp_path / "netrc"
+    secret.write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(secret))
     with FakeServer(by_text) as server:
         run(server, {"a": "Film number 1"})
         run(server, {"a": "Film number 2"}, key_variable=None)
-    (_, named, _), (_, unnamed, _) = server.requests
-    assert named["Authorization"] == f"Bearer {KEY}" and "Authorization" not in unnamed
+        run(server.url.replace("127.0.0.1", "0.0.0.0"), {"a": "Film number 3"}, key_variable=None)
+    (_, named, _), (_, unnamed, _), (_, other_host, _) = server.requests
+    assert named["Authorization"] == f"Bearer {KEY}"
+    assert "Authorization" not in unnamed and "Authorization" not in other_host
+
+
+def test_a_proxy_comes_between_us_and_other_machines_alone(monkeypatch):
+    with FakeServer(by_text) as proxy, FakeServer(by_text) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+        run(server, {"a": "Film number 1"})
+        assert len(server.requests) == 1 and not proxy.requests
+        run("http://models.invalid/v1", {"a": "Film number 1"}, key_variable=None)
+    assert proxy.requests[0][0] == "http://models.invalid/v1/chat/completions"
 
 
 def test_the_key_is_read_again_before_it_is_sent(monkeypatch):
     with FakeServer(by_text) as server:
         endpoint = Endpoint(server.url, VARIABLE)
         monkeypatch.delenv(VARIABLE)
-        with pytest.raises(InputError, match="must hold a key"):
-            score_items(ITEMS, JUDGE, "films", endpoint, cache="answers.jsonl", max_calls=9)
+        with pytest.raises(InputError, match="holds a key"):
+            score_items(ITEMS, JUDGE, "films", endpoint, cache="answers.jsonl", confirm=yes)
         assert not server.requests
 
 
 def test_a_redirect_is_not_followed():
     with FakeServer(by_text) as other:
-        for status in (301, 302, 307, 308):
-            with FakeServer(
-                always(Reply(b"", status, {"Location": other.url + "/chat/completions"}))
-            ) as server:
-                with Fails(EndpointError, f"status {status}, a redirect. It is not followed"):
-                    run(server)
-                assert all("Cookie" not in headers for _, headers, _ in server.requests)
+        for status, target in ((301, other.url), (302, other.url), (307, other.url), (308, "http://[x")):
+            headers = {"Location": target + "/chat/completions", "Set-Cookie": "a=b"}
+            assert waits_of(
+                always(Reply(b"", status, headers)), f"status {status}, a redirect: not followed"
+            ) == [0]
         assert not other.requests
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500])
-def test_a_server_that_repeats_the_key_is_not_quoted(status):
-    for message in (f"Incorrect API key provided: {KEY}.", f"Incorrect API key: {KEY[:9]}***{KEY[-4:]}"):
-        with (
-            FakeServer(always(Reply(error(message), status))) as server,
-            Fails(EndpointError, f"status {status}"),
-        ):
-            run(server, patience={"retries": 1})
+def test_a_server_that_repeats_the_key_is_not_quoted():
+    for status in (400, 401, 403, 404, 429, 500):
+        for message in (f"Incorrect API key provided: {KEY}.", f"Incorrect API key: {KEY[:9]}***{KEY[-4:]}"):
+            waits_of(always(Reply(error(message), status)), f"status {status}", retries=1)
 
 
-def test_a_key_in_an_answer_is_cut_out_before_it_is_kept():
+def test_an_answer_with_the_key_in_it_is_not_kept():
     body = chat(f"Your key is {KEY}") | {"model": KEY}
-    refusal = chat(None, refusal=f"I will not use {KEY}")
-    with FakeServer(in_turn(body, refusal)) as server:
-        found = run(server, dict(list(ITEMS.items())[:2]), concurrency=1)
-    assert list(found.missing["reason"]) == [
-        "not one number in the form asked for: 'Your key is [key]'",
-        "the model refused: 'I will not use [key]'",
-    ]
-    assert kept()[0]["model"] == "[key]"
+    with FakeServer(in_turn(body, chat(None, refusal=f"I will not use {KEY}"))) as server:
+        found = run(server, {"a": "A", "b": "B"}, concurrency=1)
+    assert found.missing["reason"].str.contains("withheld: it shows part of the key").all()
+    assert kept()[0]["model"].startswith("[withheld")
 
 
 # A run that goes well ----------------------------------------------------------------------------------------
@@ -453,41 +410,30 @@ def test_scores_are_utilities_of_items_by_judges():
     assert {payload["messages"][0]["content"] for payload in payloads} == {
         messages(judge, "", "films")[0]["content"] for judge in PAIR
     }
-    assert payloads[0].keys() == {"model", "messages", "temperature", "seed", "max_tokens"}
-    assert [payloads[0][name] for name in ("model", "temperature", "seed", "max_tokens")] == ["m", 0, 0, 50]
+    assert {name: payloads[0][name] for name in payloads[0] if name != "messages"} == {
+        "model": "m",
+        **SAMPLING,
+    }
 
 
-def test_ratings_are_scaled_to_the_ends_of_the_scale():
+def test_sampling_is_sent_as_it_is():
     with FakeServer(by_text) as server:
-        found = run(
-            server, {"a": "Film number 1", "b": "Film number 2", "c": "Film number 5"}, scale=Scale(1, 5)
-        )
-    assert list(found.scores["plain"]) == [0, 0.25, 1]
-
-
-def test_numbers_left_to_the_endpoint_are_not_sent():
-    with FakeServer(by_text) as server:
-        run(server, sampling=Sampling(None, None, 700, "max_completion_tokens"))
-    assert server.requests[0][2].keys() == {"model", "messages", "max_completion_tokens"}
+        run(server, sampling={"max_completion_tokens": 700, "model": "other"})
+    payload = server.requests[0][2]
+    assert payload.keys() == {"model", "messages", "max_completion_tokens"} and payload["model"] == "m"
 
 
 def test_unicode_arrives_unchanged():
     text = "雨に唄えば 🎬 “Füße”\n</item> \ud83d"  # a lone surrogate, too
-    with FakeServer(in_turn(chat("７ 点 🙂"), rating(8))) as server:
-        found = run(server, {"フィルム": "雨に唄えば 🎬", "b": text}, concurrency=1)
+    half = Reply(b'{"choices": [{"message": {"content": "\\ud83d"}, "finish_reason": "stop"}]}')
+    with FakeServer(in_turn(chat("７ 点 🙂"), rating(8), half)) as server:
+        found = run(server, {"フィルム": "雨に唄えば 🎬", "b": text, "c": "C"}, concurrency=1)
     assert "雨に唄えば 🎬\n</item>" in server.requests[0][2]["messages"][1]["content"]
     assert text in server.requests[1][2]["messages"][1]["content"]
-    assert list(found.scores.index) == ["フィルム", "b"] and found.scores.loc["b", "plain"] == 0.8
-    assert "７ 点 🙂" in found.missing.loc[0, "reason"]
-
-
-def test_a_half_surrogate_in_an_answer_can_be_kept_and_shown():
-    with FakeServer(
-        always(Reply(b'{"choices": [{"message": {"content": "\\ud83d"}, "finish_reason": "stop"}]}'))
-    ) as server:
-        found = run(server, {"a": "A"})
+    assert list(found.scores.index) == ["フィルム", "b", "c"] and found.scores.loc["b", "plain"] == 0.8
     found.missing.to_csv("missing.csv")
-    assert kept()[0]["text"] == "\ud83d" and "?" in found.missing.loc[0, "reason"]
+    assert "７ 点 🙂" in found.missing.loc[0, "reason"] and "'?'" in found.missing.loc[1, "reason"]
+    assert kept()[2]["text"] == "\ud83d"
 
 
 def test_one_request_serves_items_with_the_same_text():
@@ -497,44 +443,43 @@ def test_one_request_serves_items_with_the_same_text():
 
 
 def test_no_more_calls_at_the_same_time_than_allowed():
-    def slowly(number, payload):
-        return Reply(by_text(number, payload), delay=0.05)
-
-    items = {f"film{i}": f"Film number {i % 10}, part {i}" for i in range(14)}
+    items = {f"film{i}": f"Film number {i % 10}, part {i}" for i in range(9)}
     for limit in (1, 3):
-        with FakeServer(slowly) as server:
+        with FakeServer(lambda n, p: Reply(by_text(n, p), delay=0.05)) as server:
             run(server, items, concurrency=limit, cache=f"{limit}.jsonl")
-        assert server.most == limit and len(server.requests) == 14
+        assert server.most == limit and len(server.requests) == 9
 
 
 def test_progress_goes_to_stderr(capfd):
     with FakeServer(by_text) as server:
         run(server, progress=True)
     output = capfd.readouterr()
-    assert not output.out and "6 calls to 127.0.0.1" in output.err and "judging: 100%" in output.err
+    assert not output.out and "judging: 100%" in output.err
 
 
 # Answers without a rating ------------------------------------------------------------------------------------
 
 WITHOUT = {
     "refusal in words": (chat("I'm sorry, I can't."), "not one number in the form asked for"),
-    "refusal": (chat(None, refusal="No."), "the model refused: 'No.'"),
-    "filtered answer": (chat(None, "content_filter"), "content filter stopped the answer"),
-    "filtered rating": (chat("7", "content_filter"), "content filter stopped the answer"),
+    "refusal": (chat(None, refusal="No."), "refusal 'No.'"),
+    "refusal with a rating": (chat("7", refusal="No."), "refusal 'No.'"),
+    "filtered answer": (chat(None, "content_filter"), "finish_reason 'content_filter'"),
+    "filtered rating": (chat("7", "content_filter"), "finish_reason 'content_filter'"),
     "filtered request": (Reply(error("policy", "content_filter"), 400), "content filter refused the request"),
-    "cut short": (chat("1", "length"), "not finished (finish_reason 'length'; raise max_tokens)"),
-    "tool call": (chat(None, "tool_calls", tool_calls=[]), "holds no text"),
-    "no end": (chat("1", None), "not finished (finish_reason None)"),
-    "no choice": ({"choices": []}, "holds no choice"),
-    "two choices": ({"choices": rating(3)["choices"] * 2}, "several choices"),
-    "no message": ({"choices": [{"finish_reason": "stop"}]}, "holds no text"),
-    "message of another kind": ({"choices": [{"message": "7", "finish_reason": "stop"}]}, "holds no text"),
-    "number for text": (chat(7), "holds no text"),
-    "parts for text": (chat([{"type": "text", "text": "7"}]), "holds no text"),
+    "cut short": (chat("1", "length"), "finish_reason 'length'"),
+    "tool call": (chat(None, "tool_calls", tool_calls=[]), "finish_reason 'tool_calls'"),
+    "no end": (chat("1", None), "finish_reason 'None'"),
+    "no choice": ({"choices": []}, "no finished text: 0 choices"),
+    "two choices": ({"choices": rating(3)["choices"] * 2}, "no finished text: 2 choices"),
+    "number for text": (chat(7), "no finished text: 1 choices, finish_reason 'stop'"),
+    "parts for text": (chat([{"type": "text", "text": "7"}]), "no finished text"),
     "empty": (chat(""), "empty"),
-    "endless": (chat("7" + " " * 1_000_000), "longer than 1,000,000 bytes"),
+    "endless": (Reply(b" " * 1_500_000, headers={"Content-Length": 10**12}), "longer than 1,000,000 bytes"),
+    "endless, packed": (
+        Reply(gzip.compress(b" " * 20_000_000), headers={"Content-Encoding": "gzip"}),
+        "longer than 1,000,000 bytes",
+    ),
     "long": (chat("7" + " " * 500_000 + "or 8"), "not one number but"),
-    "padded": (chat("7" + " " * 500_000), "not one number but"),
     "off the scale": (rating(11), "off the scale 0 to 10"),
 }
 
@@ -549,7 +494,7 @@ def test_an_answer_without_a_rating_is_missing_with_its_reason_and_not_asked_aga
     with FakeServer(reply) as server:
         found = run(server, items)
         assert len(server.requests) == len(items)
-        again = run(server, items, max_calls=0)
+        again = run(server, items, confirm=None)
         assert len(server.requests) == len(items)
     assert found.scores["plain"].isna().sum() == len(WITHOUT) and found.scores.loc["good", "plain"] == 0.6
     for item, judge, reason in found.missing.itertuples(index=False):
@@ -562,6 +507,7 @@ def test_an_answer_without_a_rating_is_missing_with_its_reason_and_not_asked_aga
 # Trouble that passes -----------------------------------------------------------------------------------------
 
 WHOLE = json.dumps(rating(1)).encode()
+CHUNKED = {"Transfer-Encoding": "chunked"}
 PASSING = {
     "not JSON": Reply(b'{"choices": [{"mess'),
     "a web page": Reply(b"<html>It works!</html>"),
@@ -569,11 +515,15 @@ PASSING = {
     "deeply nested": Reply(b"[" * 200_000),
     "another schema": {"result": 7},
     "a list": [1, 2],
+    "no choices": {"choices": None},
     "choices of another kind": {"choices": {"0": 7}},
     "a choice of another kind": {"choices": [7]},
+    "no message": {"choices": [{"finish_reason": "stop"}]},
+    "message of another kind": {"choices": [{"message": "7", "finish_reason": "stop"}]},
     "an error with status 200": error("upstream is busy"),
     "an answer that failed upstream": chat("1", "error"),
     "nothing": Reply(b""),
+    "not packed as it says": Reply(WHOLE, headers={"Content-Encoding": "gzip"}),
     "rate limit": Reply(error("slow down"), 429),
     "server error": Reply(b"oops", 500),
     "bad gateway": Reply(b"<html>", 502),
@@ -581,27 +531,43 @@ PASSING = {
     "time-out of the server": Reply(b"", 408),
     "dropped in the body": Reply(WHOLE, cut=len(WHOLE) // 2),
     "dropped before the body": Reply(WHOLE, cut=0),
-    "too slow": Reply(WHOLE, delay=1.5),
-    "drop by drop": Reply(WHOLE, drip=0.02),
+    "dropped in a chunk": Reply(b"ff\r\n" + WHOLE, headers=CHUNKED),
+    "a wait that cannot be read": Reply(b"", 429, {"Retry-After": "soon"}),
+    "a wait below zero": Reply(b"", 429, {"Retry-After": "-7"}),
+}
+SLOW = {
+    "too slow": Reply(WHOLE, delay=9),
+    "body drop by drop": Reply(WHOLE, drip=0.05),
+    "head drop by drop": Reply(WHOLE, drip=0.05, slow_head=True),
+    "redirect drop by drop": Reply(WHOLE, 302, {"Location": "http://127.0.0.1:9/"}, drip=0.05),
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
-def test_passing_trouble_is_tried_again(name):
-    waits = []
-    with FakeServer(in_turn(PASSING[name], rating(9))) as server:
-        timeout = 0.5 if name in ("too slow", "drop by drop") else 5
-        found = run(server, {"a": "A"}, waits=waits, patience={"timeout": timeout})
-    assert found.scores.loc["a", "plain"] == 0.9 and len(server.requests) == 2 and waits == [1.0]
-    assert len(kept()) == 1
+def test_passing_trouble_is_tried_again():
+    items = {name: f"Film {name}" for name in PASSING}
+    asked = set()
+
+    def reply(number, payload):
+        name = re.search("Film (.*)\n", payload["messages"][1]["content"])[1]
+        first, _ = name not in asked, asked.add(name)
+        return PASSING[name] if first else rating(9)
+
+    with FakeServer(reply) as server:
+        assert (run(server, items, concurrency=1, retries=1).scores == 0.9).all(axis=None)
+    assert len(server.requests) == 2 * len(PASSING) and len(kept()) == len(PASSING)
 
 
-def test_a_dropped_reply_is_called_that():
-    with (
-        FakeServer(always(Reply(WHOLE, cut=len(WHOLE) // 2))) as server,
-        Fails(EndpointError, r"the connection failed \(IncompleteRead\), 4 times"),
-    ):
-        run(server, {"a": "A"})
+@pytest.mark.parametrize("name", SLOW)
+def test_a_slow_reply_is_given_up_in_time_and_tried_again(name):
+    started = time.monotonic()
+    with FakeServer(in_turn(SLOW[name], rating(9))) as server:
+        assert run(server, ONE, timeout=0.3, retries=20).scores.loc["a", "plain"] == 0.9
+    assert len(server.requests) >= 2 and len(kept()) == 1 and time.monotonic() - started < 8
+
+
+def test_a_packed_answer_is_read():
+    reply = Reply(gzip.compress(WHOLE), headers={"Content-Encoding": "gzip"})
+    assert waits_of(always(reply)) == [0]
 
 
 def test_a_connection_closed_without_a_reply_is_tried_again():
@@ -619,58 +585,45 @@ def test_a_connection_closed_without_a_reply_is_tried_again():
             connection.close()
 
     threading.Thread(target=serve, daemon=True).start()
-    waits = []
-    server = type("S", (), {"url": f"http://127.0.0.1:{listener.getsockname()[1]}/v1"})
-    assert run(server, {"a": "A"}, waits=waits).scores.loc["a", "plain"] == 0.4 and waits == [1.0]
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    assert run(url, ONE, retries=1).scores.loc["a", "plain"] == 0.4
     listener.close()
 
 
-def test_waits_double_up_to_the_longest_and_the_run_then_gives_up():
-    waits = []
-    with (
-        FakeServer(always(Reply(error("busy"), 503))) as server,
-        Fails(EndpointError, r"status 503: 'busy', 7 times.*judge 'plain', item 'a'"),
-    ):
-        run(server, {"a": "A"}, waits=waits, patience={"retries": 6, "longest_wait": 10})
-    assert waits == [1, 2, 4, 8, 10, 10] and len(server.requests) == 7 and kept() == []
-
-
-def test_jitter_shortens_a_wait_to_half_at_most():
-    patience = Patience(first_wait=2, jitter=lambda: 0.0)
-    assert patience.wait(0, 0) == 1 and patience.wait(1, 0) == 2 and patience.wait(10**6, 3) == 63
-    waits = [Patience().wait(2, 0) for _ in range(200)]
-    assert 2 <= min(waits) < max(waits) <= 4
+def test_waits_double_up_to_the_longest_and_the_client_then_gives_up(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_WAIT", 1.0)
+    busy = always(Reply(error("busy"), 503))
+    waits = waits_of(busy, "attempt 9", retries=8)[1:]
+    longest = np.minimum(2.0 ** np.arange(8), 120)
+    assert (longest / 2 <= waits).all() and (waits < longest).all() and len(waits) == 8
+    monkeypatch.setattr(client, "LONGEST_WAIT", 10.0)
+    monkeypatch.setattr(client.random, "uniform", lambda low, high: high)
+    failure = r"status 503: 'busy' \(attempt 7\). Answers so far are kept"
+    assert waits_of(busy, failure, retries=6) == [0, 1, 2, 4, 8, 10, 10]
 
 
 def test_retry_after_is_honoured_as_a_number_and_as_a_date():
-    soon = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    replies = [Reply(b"", 429, header) for header in ({"Retry-After": "7"}, soon, {"Retry-After": "soon"})]
-    waits = []
-    with FakeServer(in_turn(*replies)) as server:
-        run(server, {"a": "A"}, waits=waits, patience={"clock": lambda: 1445412480 - 30})
-    assert waits == [7 + 1, 30 + 2, 4]
+    soon = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
+    past = "Wed, 21 Oct 2015 07:28:00 GMT"
+    headers = [{"Retry-After": value} for value in ("7", "0.5", soon, past, "nan", "Wed, 99 Foo")]
+    waits = waits_of(in_turn(*(Reply(b"", 429, header) for header in headers)), retries=9)
+    assert waits == [0, 7, 0.5, pytest.approx(30, abs=2), 0, 0, 0]
 
 
 def test_a_server_that_asks_for_too_long_a_wait_ends_the_run():
-    with (
-        FakeServer(always(Reply(b"", 429, {"Retry-After": "3600"}))) as server,
-        Fails(EndpointError, "asks to wait 3600 seconds. Start again then"),
-    ):
-        run(server, {"a": "A"})
-        assert len(server.requests) == 1
+    for asked, seconds in (("3600", "3600"), ("9" * 400, "inf")):
+        reply = always(Reply(b"", 429, {"Retry-After": asked}))
+        assert waits_of(reply, f"asks to wait {seconds} seconds") == [0]
 
 
 def test_a_run_that_is_stopped_does_not_sit_out_its_waits():
     def reply(number, payload):
-        return (
-            Reply(b"", 429, {"Retry-After": "100"})
-            if "number 0" in payload["messages"][1]["content"]
-            else Reply(b"", 401, delay=0.2)
-        )
+        first = "number 0" in payload["messages"][1]["content"]
+        return Reply(b"", 429, {"Retry-After": "100"}) if first else Reply(b"", 401, delay=0.2)
 
     started = time.monotonic()
     with FakeServer(reply) as server, Fails(EndpointError, "status 401"):
-        run(server, dict(list(ITEMS.items())[:2]), concurrency=2, patience={"sleep": None})
+        run(server, {"a": "Film number 0", "b": "B"}, concurrency=2)
     assert time.monotonic() - started < 5
 
 
@@ -680,151 +633,114 @@ def test_a_run_that_is_stopped_does_not_sit_out_its_waits():
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (400, error("Use 'max_completion_tokens' instead."), "max_completion_tokens' instead.*limit_name="),
-        (401, error("no"), f"The key in {VARIABLE} is wrong, expired or not allowed to use 'm'"),
-        (402, error("Insufficient balance"), "credit or quota is used up: 'Insufficient balance'"),
-        (403, b"", f"The key in {VARIABLE} is wrong"),
-        (404, error("model not found"), "no model 'm', or the base address is wrong.*: 'model not found'"),
-        (413, b"<html>", "does not accept the request"),
-        (422, {"error": "bad"}, "does not accept the request: 'bad'"),
-        (429, error("You exceeded your quota", "insufficient_quota"), "credit or quota is used up"),
+        (400, error("Use 'max_completion_tokens' instead."), ".*max_completion_tokens' instead"),
+        (401, error("no"), ", it wants a key, or does not accept the one in key_variable"),
+        (402, error("Insufficient balance"), ": 'Insufficient balance'"),
+        (403, b"", " "),
+        (404, error("model not found"), ", there is no such model, or the base address.*: 'model not found'"),
+        (413, b"<html>", " "),
+        (422, {"error": "bad"}, ": 'bad'"),
+        (429, error("You exceeded your quota", "insufficient_quota"), ": 'You exceeded your quota'"),
     ],
 )
 def test_lasting_trouble_ends_the_run_at_once(status, body, message):
-    waits = []
-    with (
-        FakeServer(always(Reply(body, status))) as server,
-        Fails(EndpointError, f"status {status}.*{message}.*item 'a'"),
-    ):
-        run(server, {"a": "A"}, waits=waits)
-    assert len(server.requests) == 1 and not waits
-
-
-def test_without_a_key_a_401_says_how_to_give_one():
-    with (
-        FakeServer(always(Reply(b"", 401))) as server,
-        Fails(EndpointError, "It wants a key: put it in an environment variable"),
-    ):
-        run(server, key_variable=None)
-
-
-def test_a_server_that_is_not_there_is_reported_at_once():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    waits = []
-    with Fails(EndpointError, "refuses the connection. Is the server running"):
-        run(type("S", (), {"url": f"http://127.0.0.1:{port}/v1"}), waits=waits)
-    assert not waits
+    assert waits_of(always(Reply(body, status)), f"status {status}{message}") == [0]
+    with FakeServer(always(Reply(body, status))) as server:
+        with Fails(EndpointError, f"127.0.0.1:[0-9]+: status {status}{message}"):
+            run(server, ONE)
+        assert kept() == []
 
 
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "x"), "there is no such host"),
-        (socket.gaierror(socket.EAI_AGAIN, "x"), r"the connection failed \(gaierror\), 4 times"),
-        (ssl.SSLCertVerificationError(1, "x"), "certificate could not be verified"),
-        (OSError("Tunnel connection failed: 407"), "the connection failed"),
-        (UnicodeError("label too long"), "the connection failed"),
+        (ConnectionRefusedError(111, "refused"), "refused .attempt 1"),
+        (ssl.SSLCertVerificationError(1, "self-signed"), "self-signed .attempt 1"),
+        (socket.gaierror(socket.EAI_NONAME, "no such host"), "no such host .attempt 4"),
+        (UnicodeError("label too long"), "UnicodeError .attempt 4"),
+        (OSError(f"Tunnel failed: Authorization: Bearer {KEY}"), "ConnectionError .attempt 4"),
     ],
 )
-def test_hosts_that_cannot_be_reached(failure, message, monkeypatch):
+def test_a_host_that_cannot_be_reached_is_reported(failure, message, monkeypatch):
     def fail(*_, **__):
         raise failure
 
-    monkeypatch.setattr(socket, "create_connection", fail)
-    with Fails(EndpointError, f"host: .*{message}"):
-        run(type("S", (), {"url": "https://host/v1"}))
+    monkeypatch.setattr(socket.socket, "connect", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(2, 1, 6, "", ("127.0.0.1", 9))])
+    with Fails(EndpointError, f"^host: it failed: {message}"):
+        run("https://host/v1", ONE)
 
 
 # The estimate ------------------------------------------------------------------------------------------------
 
 
 def test_the_estimate_counts_what_is_not_on_disk():
+    plans = []
+
+    def refuse(plan):
+        plans.append((plan, len(server.requests)))
+
     with FakeServer(by_text) as server:
-        endpoint = Endpoint(server.url)
-        run(server, dict(list(ITEMS.items())[:2]), judge=PAIR, key_variable=None)
-        sent = len(server.requests)
-        found = estimate(
-            ITEMS, PAIR, "films", endpoint, cache="answers.jsonl", prices=(2, 10), concurrency=3, latency=1.5
-        )
-        assert len(server.requests) == sent == found.on_disk == 4
+        run(server, dict(list(ITEMS.items())[:2]), judge=PAIR)
+        options = {"judge": PAIR, "confirm": refuse, "concurrency": 3}
+        with pytest.raises(NotAccepted, match="Nothing was sent.*\n8 calls to 127.0.0.1"):
+            run(server, prices=(2, 10), **options)
+        with pytest.raises(NotAccepted, match="not known"):
+            run(server, sampling={"max_completion_tokens": 9}, **options)
+    (found, sent), (other, _) = plans
+    assert sent == len(server.requests) == found.on_disk == 4
     texts = [
         sum(len(m["content"].encode()) for m in messages(judge, text, "films"))
         for judge in PAIR
         for text in list(ITEMS.values())[2:]
     ]
     assert found.calls == 8 and found.prompt_tokens == sum(-(-size // 3) + 20 for size in texts)
-    assert found.completion_tokens == 8 * 50 and found.seconds == 3 * 1.5
+    assert found.completion_tokens == 8 * 50 and found.seconds == 3 * 2 and other.completion_tokens == 12 * 9
     assert found.cost == pytest.approx((found.prompt_tokens * 2 + 400 * 10) / 1e6)
     shown = str(found)
-    assert (
-        "8 calls to 127.0.0.1" in shown
-        and "4 answers are already on disk" in shown
-        and "Cost: at most" in shown
-    )
-    assert "not known" in str(estimate(ITEMS, PAIR, "films", endpoint))
+    assert "4 answers are already on disk" in shown and "Cost: at most about 0.00" in shown
+    assert "Time: about 0:00:06 at 2 seconds a call" in shown
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 seconds"), (119, "119 seconds"), (600, "10 minutes"), (9000, "2 hours")]
-)
-def test_times_are_told_in_plain_units(seconds, text):
-    assert judges._duration(seconds) == text
+def test_nothing_is_sent_before_the_estimate_is_accepted(monkeypatch, capfd, tmp_path):
+    def ask(prompt):
+        assert capfd.readouterr().out.startswith("6 calls to 127.0.0.1") and "[y/N]" in prompt
+        assert not server.requests
+        if isinstance(answer, str):
+            return answer
+        raise answer
 
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_calls": None}, "accept the estimate by max_calls, max_cost or confirm"),
-        ({"max_calls": 5}, "6 calls are more than max_calls=5"),
-        ({"max_calls": None, "prices": (1, 1), "max_cost": 0.0001}, "cost may exceed max_cost=0.0001"),
-        ({"max_calls": 5, "confirm": lambda plan: True}, "more than max_calls"),
-        ({"confirm": lambda plan: False}, "was not confirmed"),
-    ],
-)
-def test_nothing_is_sent_before_the_estimate_is_accepted(options, message, tmp_path):
+    monkeypatch.setattr("builtins.input", ask)
     with FakeServer(by_text) as server:
-        with pytest.raises(NotAccepted, match=message) as failure:
-            run(server, **options)
-        assert (
-            not server.requests and failure.value.estimate.calls == 6 and "6 calls to" in str(failure.value)
-        )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_estimate_is_shown_before_the_first_call():
-    seen = []
-    with FakeServer(by_text) as server:
-        run(
-            server,
-            confirm=lambda plan: seen.append((plan.calls, len(server.requests))) or True,
-            max_calls=None,
-        )
-        assert seen == [(6, 0)]
-        run(server, confirm=lambda plan: 1 / 0, max_calls=None)  # nothing to pay: nothing to confirm
-        run(server, max_calls=None, prices=Prices(1, 1), max_cost=0)
+        for answer in ("n", "", "maybe", EOFError()):
+            with pytest.raises(NotAccepted):
+                run(server, confirm=scores.ask)
+        assert not server.requests and list(tmp_path.iterdir()) == []
+        answer = " Yes "
+        run(server, confirm=scores.ask)
+        answer = AssertionError()  # nothing to pay: nothing to ask
+        run(server, confirm=scores.ask)
     assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_cost": 1}, "max_cost needs prices"),
         ({"prices": (1, -1)}, "prices must lie between 0"),
-        ({"prices": 3}, "prices must be two numbers"),
-        ({"prices": (1, 2, 3)}, "prices must be two numbers"),
-        ({"max_calls": -1}, "max_calls must be at least 0"),
+        ({"prices": (1, 2, 3)}, "prices must be two"),
+        ({"prices": 3}, "prices must be two"),
+        ({"sampling": {}}, "sampling: max_tokens must be a whole number"),
         ({"concurrency": 0}, "concurrency must be between 1 and 256"),
-        ({"latency": -1}, "latency must lie"),
         ({"cache": None}, "cache must be the path"),
-        ({"items": {}}, "items must hold at least one"),
+        ({"items": {}}, "items must be one or more"),
         ({"items": ["a"]}, "items must be a dict or Series"),
         ({"items": {"a": " "}}, "items: 'a' must have a text"),
-        ({"items": pd.Series(["x", "y"], index=["a", "a"])}, "different names"),
-        ({"items": {1: "x", "1": "y"}}, "different names"),
-        ({"judge": []}, "judges must hold at least one Judge"),
-        ({"judge": ["plain"]}, "judges must hold at least one Judge"),
-        ({"judge": [JUDGE, JUDGE]}, "'plain' is there twice"),
+        ({"items": pd.Series(["x", "y"], index=["a", "a"])}, "items must be .*'a'"),
+        ({"items": {1: "x", "1": "y"}}, "items must be .*'1'"),
+        ({"judge": []}, "judges must be one or more"),
+        ({"judge": ["plain"]}, "judges must be of Judge"),
+        ({"judge": [JUDGE, JUDGE]}, "judges must be .*'plain'"),
+        ({"judge": Judge("item", "m", "", "plain")}, "none may have the name 'item'"),
     ],
 )
 def test_arguments_that_do_not_fit_send_nothing(options, message):
@@ -841,24 +757,37 @@ def test_a_run_that_failed_half_way_goes_on_without_paying_again():
     def reply(number, payload):
         return by_text(number, payload) if number != 4 else Reply(b"", 401)
 
-    with FakeServer(reply) as server, Fails(EndpointError, "status 401"):
-        run(server, judge=PAIR, concurrency=2)
-        answered = len(server.requests) - 1
-        assert len(kept()) == answered
-        found = run(server, judge=PAIR)
-        assert len(server.requests) == 12 + 1 and found.missing.empty
+    with FakeServer(reply) as server:
+        with Fails(EndpointError, "status 401"):
+            run(server, judge=PAIR, concurrency=2)
+        assert len(kept()) == len(server.requests) - 1 >= 4
+        assert run(server, judge=PAIR).missing.empty and len(server.requests) == 12 + 1
+
+
+def interrupt(futures, **_):
+    """In place of the progress bar: Ctrl-C after three answers."""
+    for count, future in enumerate(futures):
+        if count == 3:
+            raise KeyboardInterrupt
+        yield future
+
+
+def test_an_interrupted_run_does_not_sit_out_its_waits(monkeypatch):
+    def reply(number, payload):
+        asked = payload["messages"][1]["content"]
+        return Reply(b"", 429, {"Retry-After": "100"}) if "number 0" in asked else by_text(number, payload)
+
+    started = time.monotonic()
+    monkeypatch.setattr(scores, "tqdm", interrupt)
+    with FakeServer(reply) as server, pytest.raises(KeyboardInterrupt):
+        run(server, concurrency=2)
+    assert time.monotonic() - started < 5
 
 
 def test_an_interrupted_run_keeps_all_that_was_sent(monkeypatch):
-    def interrupt(futures, **_):
-        for count, future in enumerate(futures):
-            if count == 3:
-                raise KeyboardInterrupt
-            yield future
-
-    with FakeServer(lambda n, p: Reply(by_text(n, p), delay=0.01 if n < 5 else 0.3)) as server:
+    with FakeServer(lambda n, p: Reply(by_text(n, p), delay=0.01 if n < 5 else 0.2)) as server:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(judges, "tqdm", interrupt)
+            patch.setattr(scores, "tqdm", interrupt)
             run(server, judge=PAIR, concurrency=2)
         first = len(server.requests)
         assert 4 <= first < 12 and len(kept()) == first
@@ -866,7 +795,7 @@ def test_an_interrupted_run_keeps_all_that_was_sent(monkeypatch):
         assert len(server.requests) == 12
 
 
-COMMAND = "--items items.csv --domain films --model m --kinds plain paraphrase --yes --latency 0"
+COMMAND = "--items items.csv --domain films --model m --kinds plain paraphrase --yes --out scores.csv"
 
 
 def write_items(count):
@@ -877,12 +806,6 @@ def write_items(count):
     pd.DataFrame(rows).to_csv("items.csv", index=False)
 
 
-def start(server, out):
-    command = [sys.executable, "-m", "emergent_alignment.judges", *COMMAND.split(), "--base-url", server.url]
-    command += ["--key-variable", VARIABLE, "--out", out, "--cache", "answers.jsonl"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_a_killed_run_goes_on_and_a_torn_line_costs_one_answer():
     write_items(8)
     killed = threading.Event()
@@ -891,88 +814,73 @@ def test_a_killed_run_goes_on_and_a_torn_line_costs_one_answer():
         return Reply(by_text(number, payload), delay=0 if number < 15 or killed.is_set() else 1)
 
     with FakeServer(reply) as server:
-        process = start(server, "scores.csv")
+        arguments = [*COMMAND.split(), "--base-url", server.url, "--key-variable", VARIABLE]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emergent_alignment.judges", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         while len(server.requests) < 15:
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)
+        answers = AnswerFile("scores_answers.jsonl")
+        with pytest.raises(InputError, match="in use by another run"), answers.held():
+            pass
         process.kill()  # SIGKILL: no chance to clean up
         killed.set()
         output = process.communicate()
         assert process.returncode != 0 and not shows_key("".join(output))
         time.sleep(0.1)
         sent = len(server.requests)
-        with open("answers.jsonl", "r+b") as file:
+        with open("scores_answers.jsonl", "r+b") as file:
             data = file.read()
             whole = data[: data.rindex(b"\n", 0, len(data) - 1) + 1]  # without the last line, torn or not
             file.truncate(len(whole) + 30)
         answers = whole.count(b"\n")
-        again = [
-            *COMMAND.split(),
-            "--base-url",
-            server.url,
-            "--out",
-            "scores.csv",
-            "--cache",
-            "answers.jsonl",
-        ]
         assert sent - 4 - 1 <= answers < sent  # the calls under way, and the one torn here
-        assert main(again) == 0
-        assert len(server.requests) == sent + 48 - answers
-        assert load_scores("scores.csv").shape == (8, 6)
-        assert main(again) == 0
-        assert len(server.requests) == sent + 48 - answers
-
-
-def record(name, text="7"):
-    return {"key": name, **judges._record(text, finish_reason="stop")}
+        for _ in range(2):
+            with warnings.catch_warnings(action="ignore"):  # of the torn line
+                assert main(arguments) == 0
+            assert len(server.requests) == sent + 48 - answers
+            assert load_scores("scores.csv").shape == (8, 6)
 
 
 def line(name, text="7"):
-    return json.dumps(record(name, text)).encode() + b"\n"
+    return json.dumps({"key": name, **Answer(text)._asdict()}).encode() + b"\n"
+
+
+def test_threads_do_not_mix_their_lines(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # for speed
+    answers = AnswerFile("answers.jsonl")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: answers.keep(f"{n}", Answer(f"{n}" * 30_000)), range(40)))
+    assert AnswerFile("answers.jsonl").known == answers.known and len(answers.known) == 40
 
 
 def test_a_file_torn_at_any_byte_is_read_and_repaired(tmp_path, monkeypatch):
-    first, second, third = line("a"), line("b", "8 ü"), line("c")
     path = tmp_path / "answers.jsonl"
-    monkeypatch.setattr(judges.os, "fsync", lambda handle: None)  # for speed
-    for cut in range(len(second) + 1):
-        path.write_bytes(first + second[:cut])
-        answers = judges._Answers(path)
-        answers.refresh()
-        assert answers.known.keys() == ({"a", "b"} if cut == len(second) else {"a"})
-        answers.append(third)
-        answers.refresh()
-        for reader in (answers, judges._Answers(path)):
-            reader.refresh()
-            whole = cut >= len(second) - 1
-            assert reader.known.keys() == ({"a", "b", "c"} if whole else {"a", "c"}), cut
-            assert reader.damaged == (0 < cut < len(second) - 1)
-        assert path.read_bytes().startswith(first + second[:cut])  # only ever appended to
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # for speed
+    for first, cuts in ((line("a"), range(len(line("b", "8 ü")) + 1)), (b"", (0, 1, 9, 10, 60))):
+        for cut in cuts:
+            path.write_bytes(first + line("b", "8 ü")[:cut])
+            answers = AnswerFile(path)
+            before = {"a"} if first else set()
+            assert answers.known.keys() == before | ({"b"} if cut == len(line("b", "8 ü")) else set())
+            answers.keep("c", Answer("9"))
+            whole = cut >= len(line("b", "8 ü")) - 1
+            torn = cut and not whole
+            with pytest.warns(UserWarning, match="1 damaged") if torn else contextlib.nullcontext():
+                assert AnswerFile(path).known.keys() == before | ({"b", "c"} if whole else {"c"}), cut
+            assert path.read_bytes().startswith(first + line("b", "8 ü")[:cut])  # only ever appended to
 
 
-def test_the_first_line_may_be_torn_too(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    for cut in (0, 1, 5, 9, 10, 11, 60, len(line("a")) - 1):
-        path.write_bytes(line("a")[:cut])
-        answers = judges._Answers(path)
-        answers.prepare()
-        answers.append(line("b"))
-        answers.refresh()
-        assert "b" in answers.known
-
-
-@pytest.mark.parametrize(
-    "bad", [b"{}", b"[1]", b"null", b"\x00\x00", b'{"key": "a"}', b"7", b"\xff", b"[" * 5000]
-)
-def test_damaged_lines_are_passed_over_and_counted(bad, tmp_path):
-    path = tmp_path / "answers.jsonl"
-    wrong = record("d") | {"text": 7}
-    path.write_bytes(line("a") + bad + b"\n" + json.dumps(wrong).encode() + b"\n" + line("b"))
-    answers = judges._Answers(path)
-    answers.refresh()
-    assert answers.known.keys() == {"a", "b"} and answers.damaged == 2
-    plan = estimate(ITEMS, JUDGE, "films", Endpoint("http://localhost/v1"), cache=path)
-    assert plan.damaged == 2 and "2 damaged lines" in str(plan)
+def test_damaged_lines_are_passed_over_and_counted(tmp_path):
+    bad = [b"{}", b"[1]", b"null", b"\x00\x00", b'{"key": "d"}', b"7", b"\xff", b"[" * 5000, b""]
+    bad += [line("d").replace(b'"7"', value).rstrip() for value in (b"7", b"null", b"{}")]
+    (tmp_path / "answers.jsonl").write_bytes(line("a") + b"\n".join(bad) + b"\n" + line("b"))
+    with pytest.warns(UserWarning, match="12 damaged lines"):
+        assert AnswerFile("answers.jsonl").known.keys() == {"a", "b"}
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path):
@@ -987,19 +895,23 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_sent(tmp_pat
     (tmp_path / "file").write_text("")
     with FakeServer(by_text) as server:
         for place in ("file/answers.jsonl", str(tmp_path)):
-            with pytest.raises(InputError, match="cannot be written"):
+            with pytest.raises(OSError, match="File exists|Is a directory"):
                 run(server, cache=place)
         assert not server.requests
 
 
-def test_answers_that_are_removed_are_paid_for_again(tmp_path):
+def test_a_disk_that_fills_up_ends_the_run(monkeypatch):
+    def full(handle, sync=os.fsync):
+        if len(server.requests) == 3:
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
     with FakeServer(by_text) as server:
-        answers = judges._answers("answers.jsonl")
-        run(server)
-        assert len(answers.known) == 6
-        (tmp_path / "answers.jsonl").unlink()
-        run(server)
-        assert len(server.requests) == 12 and len(kept()) == 6
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(os, "fsync", full)
+            run(server, concurrency=1)
+        assert len(server.requests) == 3
+        assert run(server).missing.empty
 
 
 def test_a_file_removed_during_a_run_does_not_harm_the_run(tmp_path):
@@ -1016,7 +928,7 @@ def test_an_answer_is_on_the_disk_before_the_next_request(monkeypatch):
     """With one call at a time, request n finds n synced answers."""
     synced = []
     fsync = os.fsync
-    monkeypatch.setattr(judges.os, "fsync", lambda handle: fsync(handle) or synced.append(len(kept())))
+    monkeypatch.setattr(os, "fsync", lambda handle: fsync(handle) or synced.append(len(kept())))
 
     def reply(number, payload):
         assert synced[-1] == len(kept()) == number
@@ -1032,19 +944,14 @@ def test_whatever_determines_an_answer_is_part_of_its_key():
         {"items": {"a": "Film number 2"}},
         {"judge": Judge("plain", "m2", JUDGE.persona, "plain")},
         {"judge": Judge("plain", "m", "Another persona.", "plain")},
-        {"scale": Scale(0, 100)},
-        *(
-            {"sampling": s}
-            for s in (Sampling(0.5), Sampling(seed=1), Sampling(max_tokens=9), Sampling(seed=None))
-        ),
-        {"sampling": Sampling(limit_name="max_completion_tokens")},
+        *({"sampling": SAMPLING | more} for more in ({"temperature": 0.5}, {"seed": 1}, {"max_tokens": 9})),
+        {"sampling": {"max_tokens": 50}},
     ]
     same = [
         {"items": {"b": "Film number 1"}},
         {"judge": Judge("renamed", "m", JUDGE.persona, "goal")},
-        {"sampling": Sampling(temperature=np.float64(0), seed=np.int64(0))},
-        {"sampling": Sampling(temperature=0)},
-        {"concurrency": 1, "latency": 9, "prices": (1, 1)},
+        {"sampling": dict(reversed(SAMPLING.items()))},
+        {"concurrency": 1, "prices": (1, 1), "key_variable": None},
     ]
     with FakeServer(by_text) as server:
         for options in [base, *others]:
@@ -1053,54 +960,26 @@ def test_whatever_determines_an_answer_is_part_of_its_key():
         for options in same:
             run(server, **(base | options))
         assert len(server.requests) == 1 + len(others)
-        deeper = type("S", (), {"url": server.url + "/other"})
-        run(deeper, **base)
+        run(server.url + "/other", **base)
         assert len(server.requests) == 2 + len(others)
 
 
-def test_threads_never_pay_twice_for_one_request():
-    with FakeServer(lambda n, p: Reply(by_text(n, p), delay=0.02)) as server:
-        with ThreadPoolExecutor(4) as pool:
-            runs = [pool.submit(run, server, judge=PAIR, concurrency=3) for _ in range(4)]
-        assert all(found.result().missing.empty for found in runs)
-    assert len(server.requests) == 12 == len(kept())
+def test_one_file_serves_one_run_at_a_time():
+    def reply(number, payload):
+        if number == 0:
+            with pytest.raises(InputError, match="answers.jsonl is in use by another run"):
+                run(server, judge=PAIR)
+        return by_text(number, payload)
 
-
-def test_a_thread_that_waited_in_vain_asks_itself():
-    with FakeServer(lambda n, p: Reply(b"", 401, delay=0.1) if n == 0 else rating(3)) as server:
-        with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(run, server, {"a": "A"})
-            while not server.requests:
-                time.sleep(0.002)
-            second = pool.submit(run, server, {"a": "A"})
-        assert second.result().scores.loc["a", "plain"] == 0.3 and isinstance(
-            first.exception(), EndpointError
-        )
-
-
-def test_two_processes_share_a_file_without_harm():
-    write_items(6)
-    with FakeServer(lambda n, p: Reply(by_text(n, p), delay=0.01)) as server:
-        processes = [start(server, f"scores{i}.csv") for i in range(2)]
-        outputs = [process.communicate() for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], outputs
-        assert not shows_key(str(outputs))
-        sent = len(server.requests)
-        assert 36 <= sent <= 72 and len(kept()) == sent  # every answer in one whole line
-    pd.testing.assert_frame_equal(load_scores("scores0.csv"), load_scores("scores1.csv"))
-
-
-def test_processes_that_write_at_the_same_time_do_not_mix_their_lines(tmp_path):
-    code = (
-        "import sys; from emergent_alignment import judges\n"
-        "answers = judges._Answers(judges.Path('answers.jsonl'))\n"
-        "for n in range(40): answers.append(b'{\"key\": \"' + (sys.argv[1] + str(n)).encode() * 3000 + b'\"}\\n')"
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "xy"]
-    assert [process.wait() for process in processes] == [0, 0]
-    assert sorted(answer["key"] for answer in kept()) == sorted(
-        f"{c}{n}" * 3000 for c in "xy" for n in range(40)
-    )
+    with FakeServer(reply) as server:
+        run(server, judge=PAIR, concurrency=1)
+        assert len(server.requests) == 12 == len(kept())
+        answers = AnswerFile("answers.jsonl")
+        run(server, judge=Judge("other", "m", "", "plain"))
+        with answers.held():  # what another run has added meanwhile is taken up
+            assert len(answers.known) == 18
+        answers.keep("late", Answer("7"))  # its call was under way when a second Ctrl-C ended the wait for it
+    assert "late" in AnswerFile("answers.jsonl").known
 
 
 # Score tables ------------------------------------------------------------------------------------------------
@@ -1117,34 +996,33 @@ def test_a_score_table_survives_the_way_through_a_file():
         assert file.readline() == "item,plain,goal\n"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "header"),
+def test_a_table_of_something_else_is_refused(tmp_path):
+    for content, message in (
+        ("", "cannot be read"),
         ("item\na\n", "header"),
         ("Item,j\na,1\n", "header"),
-        ("item,j\n", "there must be items"),
-        ("item,j\na,1.01\n", r"line 2 .* column 'j': '1.01' is not a number in \[0, 1\]"),
-        ("item,j\na,-0.1\n", "'-0.1' is not"),
-        ("item,j\na,nan\n", "'nan' is not"),
-        ("item,j\na,inf\n", "'inf' is not"),
-        ("item,j\na,NA\n", "'NA' is not"),
-        ("item,j\na,True\n", "'True' is not"),
-        ("item,j\na,1_0\n", "'1_0' is not"),
-        ("item,j\na,٠\n", "is not a number"),
-        ("item,j\na,0.5,\n", "line 2 of .* has 3 values, the header 2"),
-        ("item,j\na\n", "has 1 values"),
-        ("item,j,j\na,1,1\n", "different names; 'j'"),
-        ("item,j,\na,1,1\n", "an empty name"),
-        ("item,j\na,1\na,0\n", "different names; 'a'"),
-        ("item,j\n,1\n", "an empty name"),
+        ("item,j\n", "items in .* must be one or more"),
+        ("item,j\na,1.01\n", "j on a must .*1.01"),
+        ("item,j\na,-0.1\n", "-0.1"),
+        ("item,j\na,inf\n", "inf"),
+        ("item,j\na,NA\n", "'NA'"),
+        ("item,j\na,True\n", "'True'"),
+        ("item,j\na,1_0\n", "10"),
+        ("item,j\na,0.5,\n", "3 values .*the header 2"),
+        ("item,j\na\n", "1 values .*the header 2"),
+        ("item,item\na,1\n", "name of its own; got .*'item'"),
+        ("item,j,j\na,1,1\n", "name of its own; got .*'j'"),
+        ("item,j,\na,1,1\n", "name of its own"),
+        ("item,j\na,1\na,0\n", "name of its own; got .*'a'"),
+        ("item,j\n,1\n", "name of its own"),
         ('item,j\n"a,1\n', "cannot be read"),
-    ],
-)
-def test_a_table_of_something_else_is_refused(content, message, tmp_path):
-    (tmp_path / "scores.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=message):
-        load_scores("scores.csv")
+        ("\udcff", "cannot be read"),
+    ):
+        (tmp_path / "scores.csv").write_text(content, encoding="utf-8", errors="surrogateescape")
+        with pytest.raises(InputError, match=message):
+            load_scores("scores.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_scores("nowhere.csv")
 
 
 def test_a_table_may_come_from_a_spreadsheet(tmp_path):
@@ -1153,36 +1031,21 @@ def test_a_table_may_come_from_a_spreadsheet(tmp_path):
     pd.testing.assert_frame_equal(
         load_scores("scores.csv"), expected, check_index_type=False, check_column_type=False
     )
-    (tmp_path / "scores.csv").write_bytes(b"\xff")
-    for path in ("scores.csv", "nowhere.csv"):
-        with pytest.raises(InputError, match="cannot be read"):
-            load_scores(path)
 
 
 def test_utilities_are_what_the_experiments_take():
     rng = np.random.default_rng(3)
     table = rng.random((30, 5))
     table[[4, 9], [0, 2]] = np.nan
-    scores = pd.DataFrame(
-        table, index=pd.Index([f"i{n}" for n in range(30)], name="item"), columns=list("abcde")
-    )
-    values, dropped = utilities(scores)
+    found = pd.DataFrame(table, index=[f"i{n}" for n in range(30)], columns=list("abcde"))
+    values, dropped = utilities(found)
     assert dropped == ("i4", "i9") and values.shape == (5, 28)
     np.testing.assert_array_equal(values, np.delete(table, [4, 9], axis=0).T)
-    np.testing.assert_array_equal(values, utilities(scores.reset_index())[0])
     curves = alignment_curves(values, [1, 2], draws=2)
     assert set(curves["k"]) == {1, 2} and np.isfinite(curves["test"]).all()
-
-
-def test_utilities_of_a_table_that_cannot_be_used_are_refused():
-    scores = pd.DataFrame({"a": [0.1, np.nan], "b": [np.nan, np.nan]}, index=["x", "y"])
-    with pytest.raises(InputError, match="Leave out judge 'b' first, which has 2 of 2 missing"):
-        utilities(scores)
-    for values, message in (([2.0, 0], "'a' gives 'x' 2"), (["u", "v"], "must be a number")):
-        with pytest.raises(InputError, match=message):
-            utilities(pd.DataFrame({"a": values}, index=["x", "y"]))
-    with pytest.raises(InputError, match="must be a score table"):
-        utilities(np.ones((2, 2)))
+    found = pd.DataFrame({"a": [0.1, np.nan], "b": [np.nan, np.nan]}, index=["x", "y"])
+    with pytest.raises(InputError, match="Leave out judge 'b' first"):
+        utilities(found)
 
 
 # The command line --------------------------------------------------------------------------------------------
@@ -1196,9 +1059,8 @@ def command(server, *more):
 
 def test_the_command_writes_scores_and_reasons(capfd, tmp_path):
     with FakeServer(in_turn(chat("seven"))) as server:
-        assert (
-            main(command(server, "--yes", "--concurrency", "1", "--temperature", "none", "--seed", "5")) == 0
-        )
+        sampling = '{"seed": 5, "max_tokens": 9}'
+        assert main(command(server, "--yes", "--concurrency", "1", "--sampling", sampling)) == 0
     output = capfd.readouterr().out
     assert output.startswith("18 calls to 127.0.0.1") and "Cost: at most about" in output
     assert "Wrote scores.csv: 3 items, 6 judges, 1 ratings missing (reasons in scores_missing.csv)" in output
@@ -1211,67 +1073,40 @@ def test_the_command_writes_scores_and_reasons(capfd, tmp_path):
     }
 
 
-def test_the_command_asks_after_it_has_shown_the_estimate(capfd, monkeypatch, tmp_path):
+def test_the_command_asks_before_it_sends(capfd, monkeypatch, tmp_path):
     with FakeServer(by_text) as server:
-        for answer in ("n", "", "maybe", EOFError):
-
-            def ask(prompt, answer=answer):
-                assert (
-                    capfd.readouterr().out.startswith("18 calls")
-                    and not server.requests
-                    and "[y/N]" in prompt
-                )
-                if answer is EOFError:
-                    raise EOFError
-                return answer
-
-            monkeypatch.setattr("builtins.input", ask)
-            assert main(command(server)) == 1 and "Nothing was sent" in capfd.readouterr().err
+        monkeypatch.setattr("builtins.input", lambda prompt: "n")
+        assert main(command(server)) == 1 and "Nothing was sent" in capfd.readouterr().err
         assert not server.requests and not (tmp_path / "scores.csv").exists()
-        monkeypatch.setattr("builtins.input", lambda prompt: " Yes ")
+        monkeypatch.setattr("builtins.input", lambda prompt: "y")
         assert main(command(server)) == 0 and len(server.requests) == 18
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--yes", "--max-cost", "0.001"], "may exceed max_cost"),
-        (["--yes", "--max-calls", "17"], "18 calls are more than"),
-        (["--yes", "--temperature", "hot"], "temperature must be a number or 'none'"),
-        (["--yes", "--items", "nowhere.csv"], "cannot be read as a table"),
-        (["--yes", "--key-variable", "NOT_SET_AT_ALL"], "name of an environment variable that is set"),
-        (["--yes", "--base-url", "localhost"], "url must be"),
-    ],
-)
-def test_the_command_reports_what_stops_it(more, message, capfd, tmp_path):
-    with FakeServer(by_text) as server:
-        assert main(command(server, *more)) == 1
-        assert message in capfd.readouterr().err and not server.requests
-    assert not (tmp_path / "scores.csv").exists()
-
-
-def test_the_command_reports_an_endpoint_that_fails(capfd, tmp_path):
+def test_the_command_reports_what_stops_it(capfd, tmp_path):
+    for more, message in (
+        (["--items", "nowhere.csv"], "cannot be read as a table"),
+        (["--key-variable", "NOT_SET_AT_ALL"], "name of an environment variable that holds a key"),
+        (["--base-url", "localhost"], "url must be"),
+        (["--sampling", "[]"], "sampling must be"),
+        (["--out", "items.csv/scores.csv"], "File exists"),
+    ):
+        with FakeServer(by_text) as server:
+            assert main(command(server, "--yes", *more)) == 1
+            assert message in capfd.readouterr().err and not server.requests
     with FakeServer(always(Reply(error(f"bad key {KEY}"), 401))) as server:
         assert main(command(server, "--yes")) == 1
-    assert (
-        "wrong, expired or not allowed" in capfd.readouterr().err and not (tmp_path / "scores.csv").exists()
-    )
+    assert "it wants a key" in capfd.readouterr().err and not (tmp_path / "scores.csv").exists()
 
 
 def test_a_key_on_the_command_line_is_refused_and_not_repeated(capfd):
     for words in (["--key", KEY], [f"--api-key={KEY}"], [KEY]):
         with FakeServer(by_text) as server, pytest.raises(SystemExit):
             main(command(server, "--yes", *words))
-        output = capfd.readouterr().err
-        assert "there is no option" in output or "a value without an option" in output
-        assert not server.requests
+        assert "an option or a value too many" in capfd.readouterr().err and not server.requests
 
 
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capfd):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(judges, "tqdm", interrupt)
+    monkeypatch.setattr(scores, "tqdm", interrupt)
     with FakeServer(by_text) as server:
         assert main(command(server, "--yes")) == 130
     assert "the same command goes on from here" in capfd.readouterr().err

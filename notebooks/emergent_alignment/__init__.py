@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names are imported when they are first used, so that `python -m emergent_alignment.check_env` can say what is
 # missing where numpy is missing.
