@@ -364,6 +364,36 @@ def test_first_everywhere_exactly_when_everything_is_guaranteed(rounding):
     assert found > 20 and blocked > 20
 
 
+def test_the_basket_is_the_one_the_least_lucky_provider_likes_best():
+    user = [[1, 0.3, 0], [0.2, 1, 0], [0.4, 0.4, 0.8]]
+    sells_a, sells_b = [[1, 0.5, 0.5], [0] * 3, [0.2] * 3], [[0] * 3, [0.5, 1, 0.5], [0.2] * 3]
+    test = argmax_weights(Market([0.4, 0.3, 0.3], user, [sells_a, sells_b]))
+    np.testing.assert_allclose(test.blocking, [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]], atol=1e-9)
+    np.testing.assert_allclose(test.provider_gains, 0.05, atol=1e-9)
+    tried = 0
+    for market in random_markets(300, seed=12, kinds=("free", "shared_bias")):
+        test = argmax_weights(market)
+        places = np.nonzero(test.blocking)
+        if test.found or len(places[0]) < 2:
+            continue
+        tried += 1
+        right = market.user.argmax(axis=0)[places[1]], places[1]
+        gains = market.providers[:, *places] - market.providers[:, *right]  # (providers, mistakes)
+        gains /= np.ptp(market.providers[:, :, market.prior > 0], axis=(1, 2))[:, None]
+        # Unknowns: the shares of these mistakes, and the least gain.
+        k, n = gains.shape
+        best = linprog(
+            np.append(np.zeros(n), -1),
+            np.hstack([-gains, np.ones((k, 1))]),
+            np.zeros(k),
+            np.append(np.ones(n), 0)[None],
+            [1],
+            bounds=[(0, None)] * n + [(None, None)],
+        )
+        assert (gains @ test.blocking[places]).min() == pytest.approx(-best.fun, abs=1e-6)
+    assert tried > 10
+
+
 def test_first_everywhere_means_opt_in_every_equilibrium():
     rng, found = np.random.default_rng(12), 0
     for _ in range(40):

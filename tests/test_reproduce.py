@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from emergent_alignment import reproduce
+from emergent_alignment.datasets import DataError
 from emergent_alignment.reproduce import tables
 
 
@@ -36,6 +37,20 @@ def test_all_runs_everything_with_the_options_given(tmp_path, monkeypatch):
     options = ["--data", "d", "--out", str(tmp_path), "--draws", "7", "--jobs", "2", "--cache", str(tmp_path)]
     assert reproduce.main(["all", *options]) == 0
     assert seen == [("one", ("d", tmp_path, 7), 2), ("two", ("d", tmp_path, 7), 2)]
+
+
+def test_what_cannot_be_computed_does_not_keep_the_others_from_it(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise DataError("the model is missing")
+
+    for name in list(reproduce.EXPERIMENTS):
+        monkeypatch.delitem(reproduce.EXPERIMENTS, name)
+    monkeypatch.setitem(reproduce.EXPERIMENTS, "one", fail)
+    monkeypatch.setitem(reproduce.EXPERIMENTS, "two", lambda *_, **__: {"table": None})
+    assert reproduce.main(["all", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "one: the model is missing" in said.err and "Not computed: one." in said.err
+    assert "two: wrote table.csv" in said.out
 
 
 def test_an_interruption_is_reported_as_such(monkeypatch, capsys):

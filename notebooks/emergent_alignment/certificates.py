@@ -233,9 +233,10 @@ class ArgmaxTest:
     found : whether there is one; then every equilibrium gives Alice exactly OPT.
     weights : (providers,) the weighting, scaled so that sum_i w_i range(U_i) = 1; zeros if there is none.
     margin : by how much the right action leads at least, on that scale; 0 if there is no such weighting.
-    blocking : (actions, states) if there is none, shares beta(a, y) >= 0 of sum one: the mistakes "a in state y"
+    blocking : (actions, states) if there is none, shares kappa(a, y) >= 0 of sum one: the mistakes "a in state y"
         that stand in the way. Made in these proportions they cost no provider anything, and they cost Alice.
-        None of those that cost her can be left out. Zeros if a weighting was found.
+        None of those that cost her can be left out. The proportions are those with which the provider who gains
+        least, in units of his range, gains most. Zeros if a weighting was found.
     provider_gains : (providers,) what the mistakes in `blocking` bring each provider, in his own unit; never
         negative beyond rounding.
     """
@@ -303,8 +304,7 @@ def argmax_weights(market: Market) -> ArgmaxTest:
     for mistake in kept.copy():  # leave out what can be left out
         rest = kept[kept != mistake]
         if rest.size and (smaller := _basket(lead, strict, rest)) is not None:
-            kept = rest[smaller[rest] > MARGIN]
-    share = _basket(lead, strict, kept)
+            share, kept = smaller, rest[smaller[rest] > MARGIN]
     blocking = none.copy()
     blocking[places] = share
     return ArgmaxTest(market, False, zeros, 0.0, blocking, -share @ provider_loss)
@@ -336,13 +336,14 @@ def _basket(lead, strict, kept):
     """Shares (mistakes,) that no provider minds, of the strict mistakes `kept` and of ties; None if there are none."""
     columns = np.concatenate([kept, np.flatnonzero(~strict)])
     k = lead.shape[1]
-    # The extra column is what the provider who minds most would lose; it is zero if nobody minds.
+    # The extra column is one plus what the provider loses who loses most (or gains least). It is the least possible,
+    # so that the shares do not depend on the solver where many would do; one range is the most that is asked for.
     costly = np.append(strict[columns], False)
     rows = np.vstack([np.hstack([lead[columns].T, -np.ones((k, 1))]), costly])
     lower = np.append(np.full(k, -highspy.kHighsInf), 1.0)
-    upper = np.append(np.zeros(k), 1.0)
+    upper = np.append(np.full(k, -1.0), 1.0)
     x = solve_linear_program(linear_program(np.append(np.zeros(columns.size), 1.0), rows, lower, upper))
-    if x[-1] > MARGIN:
+    if x[-1] > 1 + MARGIN:
         return None
     share = np.zeros(strict.size)
     share[columns] = np.where(x[:-1] > ZERO, x[:-1], 0.0)

@@ -6,6 +6,7 @@ results computed from the raw files by :mod:`emergent_alignment.reproduce`.
 """
 
 from .dices import load_dices
+from .ethics import load_pairs
 from .judgements import FEWEST_PEOPLE, Cells, Judgements, demographic_cells
 from .movies import load_movies
 from .polis import load_polis
@@ -29,6 +30,7 @@ __all__ = [
     "groups_by_taste",
     "load_dices",
     "load_movies",
+    "load_pairs",
     "load_polis",
     "load_poll",
     "load_table",

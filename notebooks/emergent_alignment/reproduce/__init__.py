@@ -17,10 +17,18 @@ import pooch
 
 from .._validation import InputError
 from ..datasets import DATA_VARIABLE, DataError, data_folder
-from . import chain, dynamics, movies, opinions, polis, safety
+from . import chain, dynamics, ethics, movies, opinions, polis, safety
 
 # Called as experiment(data_dir, out, draws, n_jobs=, cache=, progress=); returns the tables written, by name.
-EXPERIMENTS = {"chain": chain.compute, "dynamics": dynamics.compute, "movies": movies.compute, "opinions": opinions.compute, "polis": polis.compute, "safety": safety.compute}
+EXPERIMENTS = {
+    "chain": chain.compute,
+    "dynamics": dynamics.compute,
+    "movies": movies.compute,
+    "ethics": ethics.compute,
+    "opinions": opinions.compute,
+    "polis": polis.compute,
+    "safety": safety.compute,
+}
 
 
 def main(arguments=None) -> int:
@@ -55,16 +63,20 @@ def main(arguments=None) -> int:
         print(f"Unknown name {unknown[0]!r}. Choose {', '.join(EXPERIMENTS)}, or all.", file=sys.stderr)
         return 1
     out = data_folder() if options.out is None else Path(options.out)
-    try:
-        for name in names:
+    failed = []
+    for name in names:
+        try:
             tables = EXPERIMENTS[name](
                 options.data, out, options.draws, n_jobs=options.jobs, cache=options.cache, progress=True
             )
+        except (DataError, InputError) as error:  # the others may still be computed
+            print(f"{name}: {error}", file=sys.stderr)
+            failed.append(name)
+        except KeyboardInterrupt:
+            print("Interrupted. Finished draws are kept: the same command goes on from here.", file=sys.stderr)
+            return 130
+        else:
             print(f"{name}: wrote {', '.join(f'{table}.csv' for table in tables)} into {out}")
-    except (DataError, InputError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted. Finished draws are kept: the same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    if failed:
+        print(f"Not computed: {', '.join(failed)}.", file=sys.stderr)
+    return 1 if failed else 0
