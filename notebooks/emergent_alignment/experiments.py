@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from ._validation import InputError, finite_array, one_of, real_number, whole_number
 from .hull import align, second_moments
-from .markets import slate_market
+from .markets import Market, slate_market
 from .persuasion import optimal_scheme
 from .selection import best_response_dynamics
 
@@ -272,15 +273,25 @@ def _game_draw(utilities, sizes, seed, slates, options, bid_step, groups, pool, 
     rng = draw_generator(seed, draw)
     _, user, rivals = _cast(rng, utilities, max(sizes), groups, pool, remove_consensus)
     table = rng.permutation(utilities.shape[1])[: slates * options].reshape(slates, options)
-    everybody = slate_market(user, rivals, table)
+    return play_first(slate_market(user, rivals, table), sizes, bid_step, draw)
+
+
+def play_first(everybody: Market, sizes, bid_step: float, game: int) -> list[dict]:
+    """The selection game among the first k providers of a market, for each k of `sizes`: rows of `game_curve`.
+
+    Parameters
+    ----------
+    everybody : the Market of max(sizes) providers. sizes : numbers of providers k.
+    bid_step : as in `best_response_dynamics`. game : the game's number, for the column of that name.
+    """
     monopoly = [optimal_scheme(everybody, provider).user_value for provider in range(max(sizes))]
     rows = []
     for k in sizes:
-        market = slate_market(user, rivals[:k], table)
+        market = replace(everybody, providers=everybody.providers[:k])
         path = best_response_dynamics(market, bid_step=bid_step, seed=0)
         rows.append(
             {
-                "game": draw,
+                "game": game,
                 "k": k,
                 "bid_step": bid_step,
                 "no_information": market.no_information_value,

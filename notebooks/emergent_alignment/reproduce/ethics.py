@@ -20,11 +20,9 @@ import pandas as pd
 from .._validation import InputError, finite_array, generator, real_number, whole_number
 from ..datasets import data_folder
 from ..datasets.ethics import SPLITS, load_pairs, scenario_groups, without_scenarios_of
-from ..experiments import METHODS, draw_generator, run_draws, summarise_games
-from ..hull import align, second_moments
+from ..experiments import METHODS, draw_generator, play_first, run_draws, summarise_games
+from ..hull import second_moments
 from ..markets import slate_market
-from ..persuasion import optimal_scheme
-from ..selection import best_response_dynamics
 from .embeddings import FILES, MODEL, TOKENS, embed
 from .tables import provenance, rounded, write_json, write_tables
 
@@ -628,29 +626,7 @@ def _game_draw(judges, topics, kind, sizes, pairs, bid_step, seed, draw):
     drawn = rng.choice(judges.shape[1], pairs, replace=False)
     differences = judges[np.ix_(members, drawn)] * signs[:, topics[drawn]]
     first = np.arange(pairs) % 2 == 0
-    everybody = pair_market(differences, first)
-    monopoly = [optimal_scheme(everybody, judge).user_value for judge in range(len(members))]
-    rows = []
-    for k in sizes:
-        market = pair_market(differences[:k], first)
-        path = best_response_dynamics(market, bid_step=bid_step, seed=0)
-        rows.append(
-            {
-                "game": draw,
-                "k": k,
-                "bid_step": bid_step,
-                "no_information": market.no_information_value,
-                "best_monopoly": max(monopoly[:k]),
-                "equilibrium": path.user_value,
-                "opt": market.full_information_value,
-                "eps_hull": align(market.user, market.providers, "simplex", "constant").error,
-                "eps_cone": align(market.user, market.providers, "cone", "state").error,
-                "converged": bool(path.converged),
-                "cycled": bool(path.cycled),
-                "steps": path.steps,
-            }
-        )
-    return rows
+    return play_first(pair_market(differences, first), sizes, bid_step, draw)
 
 
 # Other tables -----------------------------------------------------------------------------------------------

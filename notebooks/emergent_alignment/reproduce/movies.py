@@ -20,11 +20,9 @@ from ..datasets.movies import (
     most_rated,
     taste_groups,
 )
-from ..experiments import EXACT, METHODS, draw_generator, run_draws, summarise_games
-from ..hull import align, second_moments
+from ..experiments import EXACT, METHODS, draw_generator, play_first, run_draws, summarise_games
+from ..hull import second_moments
 from ..markets import slate_market
-from ..persuasion import optimal_scheme
-from ..selection import best_response_dynamics
 from .tables import provenance, rounded, write_json, write_tables
 
 SEED = 20180926  # the day ml-latest-small was made
@@ -540,26 +538,4 @@ def _film_game(level, sizes, seed, draw):
     films = rng.permutation(np.flatnonzero(~np.isnan(user)))[: slates * options]
     user, providers = user[films], providers[:, films]
     table = np.arange(slates * options).reshape(slates, options)
-    everybody = slate_market(user, providers, table)
-    monopoly = [optimal_scheme(everybody, i).user_value for i in range(max(sizes))]
-    rows = []
-    for k in sizes:
-        market = slate_market(user, providers[:k], table)
-        path = best_response_dynamics(market, bid_step=bid_step, seed=0)
-        rows.append(
-            {
-                "game": draw,
-                "k": k,
-                "bid_step": bid_step,
-                "no_information": market.no_information_value,
-                "best_monopoly": max(monopoly[:k]),
-                "equilibrium": path.user_value,
-                "opt": market.full_information_value,
-                "eps_hull": align(market.user, market.providers, "simplex", "constant").error,
-                "eps_cone": align(market.user, market.providers, "cone", "state").error,
-                "converged": bool(path.converged),
-                "cycled": bool(path.cycled),
-                "steps": path.steps,
-            }
-        )
-    return rows
+    return play_first(slate_market(user, providers, table), sizes, bid_step, draw)

@@ -11,11 +11,9 @@ from .._validation import whole_number
 from ..datasets import Judgements, data_folder
 from ..datasets.dices import load_dices
 from ..datasets.taste import groups_by_taste, taste_groups
-from ..experiments import METHODS, draw_generator, run_draws, summarise, summarise_games
-from ..hull import align, second_moments
+from ..experiments import METHODS, draw_generator, play_first, run_draws, summarise, summarise_games
+from ..hull import second_moments
 from ..markets import slate_market
-from ..persuasion import optimal_scheme
-from ..selection import best_response_dynamics
 from .levels import Level, describe_levels, level_of_cells, level_of_people, play_levels
 from .tables import provenance, rounded, write_json, write_tables
 
@@ -259,29 +257,7 @@ def _expert_game(expert, raters, sizes, seed, slates, options, bid_step, draw):
     rng = draw_generator(seed, draw)
     rivals = raters[rng.permutation(len(raters))[: max(sizes)]]
     table = rng.permutation(len(expert))[: slates * options].reshape(slates, options)
-    everybody = slate_market(expert, rivals, table)
-    monopoly = [optimal_scheme(everybody, provider).user_value for provider in range(max(sizes))]
-    rows = []
-    for k in sizes:
-        market = slate_market(expert, rivals[:k], table)
-        path = best_response_dynamics(market, bid_step=bid_step, seed=0)
-        rows.append(
-            {
-                "game": draw,
-                "k": k,
-                "bid_step": bid_step,
-                "no_information": market.no_information_value,
-                "best_monopoly": max(monopoly[:k]),
-                "equilibrium": path.user_value,
-                "opt": market.full_information_value,
-                "eps_hull": align(market.user, market.providers, "simplex", "constant").error,
-                "eps_cone": align(market.user, market.providers, "cone", "state").error,
-                "converged": bool(path.converged),
-                "cycled": bool(path.cycled),
-                "steps": path.steps,
-            }
-        )
-    return rows
+    return play_first(slate_market(expert, rivals, table), sizes, bid_step, draw)
 
 
 def votes(dices: Judgements) -> pd.DataFrame:
