@@ -11,9 +11,10 @@ from emergent_alignment import __version__, align
 from emergent_alignment.certificates import certify, verify_exact
 from emergent_alignment.conversation import SignallingGame
 from emergent_alignment.datasets import data_folder, load_table
-from emergent_alignment.experiments import draw_generator
+from emergent_alignment.experiments import draw_generator, run_draws
 from emergent_alignment.markets import KINDS, sample_market
 from emergent_alignment.reproduce import chain
+from emergent_alignment.reproduce.tables import rounded
 
 TABLES = ("chain_games", "chain_links", "chain_sweep", "chain_exact")
 
@@ -119,6 +120,17 @@ def test_the_results_say_where_they_come_from():
     assert origin["raw_files"] == {} and origin["library_version"] == __version__
     assert (origin["seed"], origin["small_games_of_each_kind"]) == (chain.SEED, chain.DRAWS)
     assert origin["tables"] == [f"{name}.csv" for name in TABLES]
+
+
+def test_a_slice_is_computed_again():
+    sizes = chain.LARGER[0]
+    arguments = {"sizes": sizes, "grid": None, "seed": chain.SEED, "code": ""}
+    rows = run_draws(chain.chain_draw, arguments, chain.DRAWS // chain.PART_OF_DRAWS["larger"])
+    again = rounded(chain.summarise_chain(pd.DataFrame(rows)))
+    stored = load_table("chain_games")
+    stored = stored[(stored[list(sizes)] == pd.Series(sizes)).all(axis=1)].reset_index(drop=True)
+    assert len(stored) == len(KINDS)
+    pd.testing.assert_frame_equal(again, stored[again.columns], check_dtype=False, atol=2e-3, rtol=0)
 
 
 def test_the_chain_holds_on_ten_thousand_games():
