@@ -9,7 +9,11 @@ from built_site import ARCHIVE, SITE, SUB_PATH, explorers_of
 # Serious faults of the theme that neither configuration nor the style sheet mends: none is left.
 KNOWN_FAULTS = frozenset()
 
+# What fades in on a busy machine is half transparent when it is looked at, so nothing may move.
 OPEN_EVERYTHING = """() => {
+  const still = document.createElement("style");
+  still.textContent = "*, ::before, ::after { animation: none !important; transition: none !important }";
+  document.head.append(still);
   for (const details of document.querySelectorAll("details")) details.open = true;
   for (const hidden of document.querySelectorAll(".toggle-hidden")) hidden.classList.remove("toggle-hidden");
 }"""
