@@ -351,7 +351,9 @@ def scores():
 
 def test_the_results_say_where_they_come_from(origin):
     sources = [datasets.SOURCES[name] for name in ("ethics_train", "ethics_test", "ethics_test_hard")]
-    assert origin["raw_files"] == {f"{source.url}#{source.member}": source.sha256 for source in sources}
+    assert {path: raw["sha256"] for path, raw in origin["raw_files"].items()} == {
+        source.path: source.sha256 for source in sources
+    }
     assert origin["library_version"] == __version__ and origin["licence"].startswith("MIT")
     assert (origin["seed"], origin["draws"]) == (ethics.SEED, ethics.DRAWS)
     assert origin["embeddings"]["sha256"] == embeddings.FILES
