@@ -10,13 +10,10 @@ from emergent_alignment.datasets import Judgements, demographic_cells, load_tabl
 from emergent_alignment.datasets.movies import (
     STAR,
     complete_table,
-    dense_block,
     load_movies,
     most_rated,
-    taste_groups,
+    split_by_taste,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FILMS = """movieId,title,genres
 1,Toy Story (1995),Adventure|Animation
@@ -114,37 +111,7 @@ def test_the_genuine_ratings(movies, raw_data):
     assert not movies.items["title"].str.contains(r"\(\d{4}\)|, The$").any()
 
 
-# Blocks ------------------------------------------------------------------------------------------------------
-
-
-def test_the_dense_block_of_a_table_with_one_is_found():
-    rng = np.random.default_rng(0)
-    table = np.where(rng.random((30, 40)) < 0.2, 0.5, np.nan)
-    rows, columns = np.sort(rng.permutation(30)[:8]), np.sort(rng.permutation(40)[:10])
-    table[np.ix_(rows, columns)] = rng.random((8, 10))
-    block = dense_block(films_of(table), 8, 10)
-    np.testing.assert_array_equal(block.utilities, table[np.ix_(rows, columns)])
-    assert block.items.index.tolist() == [f"film {i}" for i in columns]
-    assert block.people["ratings"].tolist() == (~np.isnan(table[rows])).sum(axis=1).tolist()
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), people=st.integers(1, 12), films=st.integers(1, 9))
-def test_a_block_cannot_be_improved_by_new_rows_or_new_columns_alone(seed, people, films):
-    table = np.where(np.random.default_rng(seed).random((12, 9)) < 0.5, 0.5, np.nan)
-    block = dense_block(films_of(table, place=range(9)), people, films)
-    assert block.utilities.shape == (people, films)
-    rated = ~np.isnan(table)
-    filled = (~np.isnan(block.utilities)).sum()
-    best_rows = np.sort(rated[:, block.items["place"]].sum(axis=1))[-people:].sum()
-    assert filled == best_rows
-
-
-def test_a_block_larger_than_the_table_is_refused():
-    table = films_of([[1, 0], [0, 1]])
-    for people, films in ((3, 2), (2, 3), (0, 1)):
-        with pytest.raises(InputError, match="must be between"):
-            dense_block(table, people, films)
+# Films and groups --------------------------------------------------------------------------------------------
 
 
 def test_the_most_rated_films():
@@ -258,14 +225,14 @@ def two_tastes(seed=2, people=40, films=24):
 
 def test_two_kinds_of_people_are_told_apart():
     kind, movies = two_tastes()
-    labels = taste_groups(movies, splits=1, dimensions=2)
+    labels = split_by_taste(movies, splits=1, dimensions=2)
     assert set(labels) == {"A", "B"} and labels[0] == "A"
     assert len(set(zip(kind, labels, strict=True))) == 2  # each group is of one kind
 
 
 def test_groups_are_of_equal_size_and_named_by_their_first_member():
     _, movies = two_tastes(people=38)
-    labels = taste_groups(movies, splits=3)
+    labels = split_by_taste(movies, splits=3)
     names, first, counts = np.unique(labels, return_index=True, return_counts=True)
     assert names.tolist() == list("ABCDEFGH") and counts.min() >= 4 and counts.max() <= 5
     assert first.tolist() == sorted(first)
@@ -274,7 +241,7 @@ def test_groups_are_of_equal_size_and_named_by_their_first_member():
 def test_generosity_does_not_make_a_group():
     _, movies = two_tastes()
     generous = Judgements(movies.utilities + np.linspace(-0.3, 0.3, 40)[:, None], movies.items, movies.people)
-    labels, shifted = (taste_groups(m, splits=1, dimensions=1) for m in (movies, generous))
+    labels, shifted = (split_by_taste(m, splits=1, dimensions=1) for m in (movies, generous))
     assert (labels == shifted).mean() > 0.95
 
 
@@ -283,12 +250,12 @@ def test_groups_that_cannot_be_formed_are_refused():
     empty = movies.utilities.copy()
     empty[3] = np.nan
     with pytest.raises(InputError, match="only people who rated something"):
-        taste_groups(films_of(empty))
+        split_by_taste(films_of(empty))
     with pytest.raises(InputError, match="there are only 7 people"):
-        taste_groups(films_of(movies.utilities[:7]), splits=3)
+        split_by_taste(films_of(movies.utilities[:7]), splits=3)
     for wrong in ({"splits": 0}, {"splits": 5}, {"dimensions": 0}):
         with pytest.raises(InputError, match=next(iter(wrong))):
-            taste_groups(movies, **wrong)
+            split_by_taste(movies, **wrong)
 
 
 # The embedded table ------------------------------------------------------------------------------------------
@@ -303,7 +270,7 @@ def test_the_embedded_groups_are_averages_of_at_least_five_people(movies):
     assert table["movie"].tolist() == movies.items.index[shown].tolist()
     able = (~np.isnan(movies.utilities[:, ~shown])).sum(axis=1) >= 5
     people = movies.where(able)
-    labels = taste_groups(Judgements(people.utilities[:, ~shown], movies.items[~shown], people.people))
+    labels = split_by_taste(Judgements(people.utilities[:, ~shown], movies.items[~shown], people.people))
     for place, name in enumerate("ABCDEFGH"):
         rows = people.utilities[labels == name][:, shown]
         assert (~np.isnan(rows)).sum(axis=0).min() >= 5
@@ -321,7 +288,7 @@ def test_nobody_can_be_read_off_the_embedded_groups(movies):
 def test_groups_of_the_library_and_of_cells_agree(movies):
     shown = most_rated(movies, 50)
     people = movies.where((~np.isnan(movies.utilities[:, ~shown])).sum(axis=1) >= 5)
-    labels = taste_groups(Judgements(people.utilities[:, ~shown], movies.items[~shown], people.people))
+    labels = split_by_taste(Judgements(people.utilities[:, ~shown], movies.items[~shown], people.people))
     own = Judgements(people.utilities[:, shown], movies.items[shown], people.people.assign(group=labels))
     cells = demographic_cells(own, by="group")
     assert cells.labels == tuple("ABCDEFGH") and cells.answers.min() >= 10

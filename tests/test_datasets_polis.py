@@ -98,23 +98,24 @@ def test_the_genuine_blocks(polis):
 # The filled part ---------------------------------------------------------------------------------------------
 
 
-def test_a_filled_block_is_found_among_gaps():
+@pytest.mark.parametrize("start", ["people", "items"])
+def test_a_filled_block_is_found_among_gaps(start):
     rng = np.random.default_rng(3)
     table = np.where(rng.random((60, 50)) < 0.8, np.nan, 0.5)
     rows, columns = np.arange(7, 47, 4), np.arange(3, 43, 5)
     table[np.ix_(rows, columns)] = 1
-    block = dense_block(judgements(table), 10, 8)
+    block = dense_block(judgements(table), 10, 8, start)
     assert (block.utilities == 1).all()
     assert block.people["number"].tolist() == rows.tolist() and block.items.index.tolist() == columns.tolist()
     assert block.people.index.tolist() == list(range(10))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 9))
-def test_no_exchange_of_one_person_or_item_fills_the_block_more(seed, people, items):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 9), st.sampled_from(["people", "items"]))
+def test_no_exchange_of_one_person_or_item_fills_the_block_more(seed, people, items, start):
     rng = np.random.default_rng(seed)
     table = np.where(rng.random((12, 9)) < 0.4, np.nan, rng.random((12, 9)))
-    block = dense_block(judgements(table), people, items)
+    block = dense_block(judgements(table), people, items, start)
     answered = ~np.isnan(table)
     rows, columns = block.people["number"].to_numpy(), block.items.index.to_numpy()
     assert len(rows) == people and len(columns) == items and (np.diff(rows) > 0).all()
@@ -133,6 +134,11 @@ def test_ties_go_to_whoever_comes_first():
 def test_a_block_must_fit_into_the_table(people, items):
     with pytest.raises(InputError, match="people|items"):
         dense_block(judgements(np.ones((5, 4))), people, items)
+
+
+def test_a_block_starts_with_people_or_items():
+    with pytest.raises(InputError, match="^start must be one of 'people', 'items'"):
+        dense_block(judgements(np.ones((5, 4))), 2, 2, "films")
 
 
 # Groups ------------------------------------------------------------------------------------------------------

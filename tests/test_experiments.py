@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emergent_alignment import InputError, best_response_dynamics, experiments
+from emergent_alignment import InputError, best_response_dynamics, experiments, second_moments
 from emergent_alignment.experiments import alignment_curves, game_curve, summarise, summarise_games
 
 RNG = np.random.default_rng(7)
@@ -30,20 +30,85 @@ def test_alice_in_the_hull_of_the_others_is_imitated_exactly():
     assert not curves["undetermined"].any()
 
 
-def test_scale_and_shift_are_free_for_the_cone_and_the_rescaled_single_only():
+def test_scale_and_shift_are_free_for_the_cone_and_what_is_rescaled_only():
     base = RNG.uniform(size=30)
     scales = np.array([0.2, 0.5, 1.0, 3.0])[:, None]
     curves = alignment_curves(scales * base + RNG.uniform(size=(4, 1)), [1, 3], draws=20, seed=2)
-    assert ratios(curves, "rescaled single").max() < 1e-9
-    assert ratios(curves, "cone").max() < 1e-9
-    assert ratios(curves, "best single").max() > 0.1
+    for method in ("rescaled single", "rescaled average", "cone"):
+        assert ratios(curves, method).max() < 1e-9
+    assert ratios(curves, "best single").max() > 0.1 and ratios(curves, "plain average").max() > 0.1
 
 
 def test_with_one_provider_methods_coincide():
     curves = alignment_curves(TABLE, 1, draws=20, seed=3)
     for method in ("plain average", "simplex"):
         np.testing.assert_allclose(ratios(curves, method), ratios(curves, "best single"), atol=1e-9)
-    np.testing.assert_allclose(ratios(curves, "cone"), ratios(curves, "rescaled single"), atol=1e-9)
+    for method in ("cone", "rescaled average"):
+        np.testing.assert_allclose(ratios(curves, method), ratios(curves, "rescaled single"), atol=1e-9)
+
+
+def test_the_methods_against_a_search():
+    user, providers, train = TABLE[0], TABLE[1:6], np.arange(24)
+    (weights,) = experiments.method_weights(second_moments(user[train], providers[:, train]), [5]).values()
+    rows = dict(zip(experiments.METHODS, weights))
+    factors = np.linspace(0, 3, 3001)
+
+    def errors(mixed):
+        return np.var(user[train] - mixed[..., train], axis=-1)
+
+    alone = errors(providers)
+    assert rows["best single"].tolist() == np.eye(5)[alone.argmin()].tolist()
+    stretched = errors(factors[:, None, None] * providers)
+    assert errors(rows["rescaled single"] @ providers) == pytest.approx(stretched.min(), abs=1e-6)
+    assert rows["plain average"].tolist() == [0.2] * 5
+    average = errors(factors[:, None] * providers.mean(axis=0))
+    np.testing.assert_allclose(rows["rescaled average"], factors[average.argmin()] / 5, atol=2e-4)
+    made = experiments.imitations(user, providers, train, [5])
+    for method, w in rows.items():
+        mixed = w @ providers
+        np.testing.assert_allclose(made[5, method], mixed + (user - mixed)[train].mean(), atol=1e-12)
+
+
+def test_an_average_that_nearly_cancels_is_stretched():
+    z, opposed = TABLE[1] - TABLE[1].mean(), 3e4
+    providers = np.array([opposed * z + TABLE[0], -opposed * z + TABLE[0]])
+    made = experiments.imitations(TABLE[0], providers, np.arange(40), [2])
+    for method in ("plain average", "rescaled average"):
+        np.testing.assert_allclose(made[2, method], TABLE[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[0], [3], [1.5], [-1]])
+def test_methods_take_some_of_the_providers(sizes):
+    with pytest.raises(InputError, match="^sizes must be"):
+        experiments.method_weights(second_moments(TABLE[0], TABLE[1:3]), sizes)
+
+
+@pytest.mark.parametrize("level", [0.1, 1 / 3, 0.5, 0])
+def test_an_alice_who_judges_all_alike_has_no_ratio(level):
+    user, train, test = np.full(20, level), np.arange(12), np.arange(12, 20)
+    for changed, part in ((test, "train"), (train, "test")):
+        other = user.copy()
+        other[changed] += np.linspace(0, 1, len(changed)) - 0.5 * (part == "test")
+        if part == "test":  # the constant is fitted on the training items
+            other[test] = other[train].mean()
+        with pytest.raises(InputError, match="judges all training or all test items alike"):
+            experiments.error_ratios(other, TABLE[1, :20], train, test)
+
+
+def test_of_providers_who_tie_the_first_is_taken():
+    shifted = TABLE[1] + np.array([[0.1], [0.7], [0.3]])  # the same but for rounding
+    weights = experiments.method_weights(second_moments(TABLE[0], shifted), [1, 2, 3])
+    for k, rows in weights.items():
+        assert rows[0].tolist() == np.eye(k)[0].tolist() and (rows[1][1:] == 0).all()
+
+
+def test_an_average_that_cancels_or_points_away_is_given_no_weight():
+    opposed = np.array([TABLE[1], 1 - TABLE[1], 1 - TABLE[0]])
+    weights = experiments.method_weights(second_moments(TABLE[0], opposed[:2]), [1, 2])
+    average = experiments.METHODS.index("rescaled average")
+    assert (weights[2][average] == 0).all()
+    away = experiments.method_weights(second_moments(TABLE[0], opposed[2:]), [1])
+    assert (away[1][average] == 0).all() and (away[1][experiments.METHODS.index("cone")] == 0).all()
 
 
 def test_on_the_items_fitted_on_a_richer_method_is_never_worse():
@@ -55,6 +120,8 @@ def test_on_the_items_fitted_on_a_richer_method_is_never_worse():
         ("simplex", "plain average"),
         ("cone", "rescaled single"),
         ("rescaled single", "best single"),
+        ("cone", "rescaled average"),
+        ("rescaled average", "plain average"),
     ):
         assert (train[better] <= train[worse] + 1e-9).all(), (better, worse)
     assert (train["cone"] <= 1 + 1e-9).all()  # weight zero is the best constant
@@ -101,6 +168,17 @@ def test_fits_that_the_training_items_do_not_determine_are_marked_and_not_averag
     assert summary.loc[(60, "cone"), ["mean", "median", "beats_best_single"]].isna().all()
     assert summary.loc[(60, "cone"), "train"] < 1e-9
     assert (summary.loc[2, "undetermined"] == 0).all() and summary.loc[2, "mean"].notna().all()
+
+
+def test_a_fit_with_as_many_unknowns_as_items_is_determined():
+    rng = np.random.default_rng(11)
+    corners = rng.random((4, 10))
+    table = np.vstack([corners, rng.dirichlet(np.ones(4), 30) @ corners])
+    curves = alignment_curves(table, [4], draws=60, seed=1, test_share=0.6)  # four items to fit on
+    exact = curves[(curves["method"] == "simplex") & (curves["train"] < 1e-9)]
+    assert len(exact) and not exact["undetermined"].any()
+    cone = curves[(curves["method"] == "cone") & (curves["train"] < 1e-9)]
+    assert len(cone) and cone["undetermined"].all()
 
 
 def test_summary_by_hand():

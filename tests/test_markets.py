@@ -2,6 +2,8 @@
 
 from dataclasses import FrozenInstanceError
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,7 @@ BAD_MARKETS = [
     ("user", dict(user=[[1, -np.inf], [0, 0], [0, 0]])),
     ("user", dict(user=[[1, None], [0, 0], [0, 0]])),
     ("user", dict(user=np.array(USER) + 1j)),
+    ("user", dict(user=np.array(USER).astype(str).astype(object))),
     ("user", dict(user=np.transpose(USER))),
     ("providers", dict(providers=np.zeros((0, 3, 2)))),
     ("providers", dict(providers=[])),
@@ -150,8 +153,18 @@ def test_bad_prior_of_guilt(bad):
 
 
 def test_bad_new_prior():
-    with pytest.raises(InputError, match="prior"):
-        judge_and_prosecutor().with_prior([0.2, 0.3, 0.5])
+    for prior in ([0.2, 0.3, 0.5], [0.5, 0.6], "half"):
+        with pytest.raises(InputError, match="^prior must"):
+            judge_and_prosecutor().with_prior(prior)
+
+
+def test_any_kind_of_real_number_will_do():
+    assert judge_and_prosecutor(Fraction(3, 10)).prior[1] == judge_and_prosecutor(np.float32(0.3)).prior[
+        1
+    ].round(7)
+    for bad in (10**400, Fraction(10**400), True, None, "0.3", 1j, np.nan):
+        with pytest.raises(InputError, match="^prior_guilt must be a finite number"):
+            judge_and_prosecutor(bad)
 
 
 # Samplers ---------------------------------------------------------------------------------------------------

@@ -77,15 +77,19 @@ def ax():
         plt.close(figure)
 
 
-@pytest.mark.parametrize("colour", flat_palette())
+METHOD_COLOURS = [method["color"] for method in METHODS.values()]
+
+
+@pytest.mark.parametrize("colour", sorted({*flat_palette(), *METHOD_COLOURS}))
 def test_every_colour_stands_out_from_white(colour):
     luminance = linear_rgb(colour) @ [0.2126, 0.7152, 0.0722]
     assert 1.05 / (luminance + 0.05) >= 3  # WCAG 1.4.11, graphical objects
 
 
+@pytest.mark.parametrize("colours", [flat_palette(), METHOD_COLOURS], ids=["palette", "methods"])
 @pytest.mark.parametrize("vision", VISION)
-def test_colours_stay_apart_without_full_colour_vision(vision):
-    seen = [oklab(np.array(VISION[vision]) @ linear_rgb(c)) for c in flat_palette()]
+def test_colours_stay_apart_without_full_colour_vision(vision, colours):
+    seen = [oklab(np.array(VISION[vision]) @ linear_rgb(c)) for c in colours]
     assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 0.05
 
 

@@ -53,6 +53,18 @@ def test_what_cannot_be_computed_does_not_keep_the_others_from_it(tmp_path, monk
     assert "two: wrote table.csv" in said.out
 
 
+def test_places_that_cannot_be_used_are_refused_without_a_traceback(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    for name in list(reproduce.EXPERIMENTS):
+        monkeypatch.delitem(reproduce.EXPERIMENTS, name)
+    monkeypatch.setitem(reproduce.EXPERIMENTS, "one", lambda *_, cache, **__: open(f"{cache}/draw"))
+    assert reproduce.main(["one", "--out", str(file)]) == 1
+    assert f"--out: {file} is not a folder." in capsys.readouterr().err
+    assert reproduce.main(["one", "--out", str(tmp_path), "--cache", str(file)]) == 1
+    assert "one: " in capsys.readouterr().err
+
+
 def test_an_interruption_is_reported_as_such(monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt

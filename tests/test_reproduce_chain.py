@@ -124,7 +124,7 @@ def test_the_results_say_where_they_come_from():
 
 def test_a_slice_is_computed_again():
     sizes = chain.LARGER[0]
-    arguments = {"sizes": sizes, "grid": None, "seed": chain.SEED, "code": ""}
+    arguments = {"sizes": sizes, "grid": None, "seed": chain.SEED}
     rows = run_draws(chain.chain_draw, arguments, chain.DRAWS // chain.PART_OF_DRAWS["larger"])
     again = rounded(chain.summarise_chain(pd.DataFrame(rows)))
     stored = load_table("chain_games")

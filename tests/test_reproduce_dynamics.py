@@ -13,11 +13,10 @@ from emergent_alignment.reproduce.dynamics import (
     KINDS,
     lowest_equilibrium,
     market_of,
-    objection_margin,
     regrets,
 )
 from emergent_alignment.reproduce.tables import rounded
-from scipy.optimize import linprog
+from emergent_alignment.selection import objection_margin
 
 RIGHT = np.array([[0, 1], [1, 0]])  # (actions, states)
 SELLS_A = np.array([[1, 1], [0, 0]])
@@ -61,54 +60,6 @@ def test_whose_hull_alice_is_in():
 
 
 # Mistakes that somebody objects to -----------------------------------------------------------------------------
-
-
-def objection_by_action(market):
-    """The same with scipy, one program for each action."""
-    best = market.user.argmax(axis=0)
-    margins = [np.inf]
-    for a in range(market.n_actions):
-        wrong = [y for y in range(market.n_states) if best[y] != a and market.prior[y] > 0]
-        if wrong:
-            gain = np.array([[u[best[y], y] - u[a, y] for u in market.providers] for y in wrong])
-            gain = gain / np.ptp(market.providers[:, :, market.prior > 0], axis=(1, 2))
-            k = gain.shape[1]
-            rows = np.column_stack([-gain, np.ones(len(wrong))])
-            bounds = [(0, None)] * k + [(None, None)]
-            program = linprog([0] * k + [-1], rows, np.zeros(len(wrong)), [[1] * k + [0]], [1], bounds=bounds)
-            margins.append(-program.fun)
-    return min(margins)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_objection_margin_against_one_program_for_each_action(name):
-    for draw in range(6):
-        market = market_of(KINDS[name], draw, 1 + draw)
-        assert objection_margin(market) == pytest.approx(objection_by_action(market), abs=1e-7)
-
-
-def test_objection_margin_by_hand():
-    prosecutor, defender = SELLS_A, 1 - SELLS_A
-    assert objection_margin(Market(PRIOR, RIGHT, [prosecutor])) == pytest.approx(-1)
-    assert objection_margin(Market(PRIOR, RIGHT, [prosecutor, defender])) == pytest.approx(1)
-    assert objection_margin(Market(PRIOR, RIGHT, [prosecutor, prosecutor])) == pytest.approx(-1)
-    assert objection_margin(Market(PRIOR, [[1, 1], [0, 0]], [prosecutor])) == pytest.approx(
-        1
-    )  # one wrong action
-    assert objection_margin(Market(PRIOR, np.ones((2, 2)), [prosecutor])) == np.inf  # nothing can be wrong
-    assert objection_margin(Market([0, 1], [[0, 5], [9, 4]], [defender])) == pytest.approx(
-        -1
-    )  # one state occurs
-
-
-def test_scale_and_shift_do_not_change_the_objections():
-    market = market_of(KINDS["free"], 1, 3)
-    other = Market(
-        market.prior,
-        7 * market.user - 2,
-        [3 * market.providers[0], market.providers[1] + 9, market.providers[2]],
-    )
-    assert objection_margin(other) == pytest.approx(objection_margin(market), abs=1e-8)
 
 
 def test_if_somebody_objects_to_every_mistake_every_equilibrium_is_worth_opt():

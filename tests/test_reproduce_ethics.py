@@ -82,7 +82,7 @@ def test_pairs_that_can_be_separated_have_a_finite_fit_and_reversed_labels_the_o
         ([[1.0, np.nan]], 1.0, "differences must be finite"),
         ([1.0, 2.0], 1.0, "differences must have axes"),
         ([[1.0]], 0.0, "penalty must be above zero"),
-        ([[1.0]], -1.0, "penalty must lie"),
+        ([[1.0]], -1.0, "penalty must be at least 0"),
     ],
 )
 def test_what_a_judge_cannot_learn_from_is_refused(differences, penalty, message):
@@ -174,6 +174,8 @@ def test_single_judges_are_the_best_ones_by_brute_force(differences):
         and abs(rows["rescaled single"].sum() - scales[scale]) < 0.01
     )
     np.testing.assert_allclose(rows["plain average"], 1 / 6)
+    average = ((1 - scales[:, None] * differences.mean(axis=0)) ** 2).mean(axis=1)  # (scales,)
+    np.testing.assert_allclose(rows["rescaled average"], scales[average.argmin()] / 6, atol=1e-3)
 
 
 def test_a_judge_who_is_always_wrong_gets_no_weight():

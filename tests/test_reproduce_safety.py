@@ -1,24 +1,17 @@
 """Safety ratings: what the command writes, and the committed numbers computed again from the raw files."""
 
-import json
+from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
 
-from emergent_alignment import __version__
-from emergent_alignment.datasets import SOURCES, data_folder, load_table
+from emergent_alignment.datasets import load_table
 from emergent_alignment.datasets.dices import load_dices
-from emergent_alignment.experiments import (
-    METHODS,
-    alignment_curves,
-    draw_generator,
-    game_curve,
-    summarise,
-    summarise_games,
-)
+from emergent_alignment.experiments import METHODS, draw_generator, game_curve, summarise, summarise_games
 from emergent_alignment.reproduce import safety, tables
+from emergent_alignment.reproduce.levels import Plan
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +22,6 @@ def dices(raw_data):
 @pytest.fixture(scope="module")
 def levels(dices):
     return safety.safety_levels(dices)
-
-
-@pytest.fixture
-def origin():
-    return json.loads((data_folder() / "safety_provenance.json").read_text())
 
 
 @pytest.fixture
@@ -89,7 +77,7 @@ def general_solver(providers, target, sum_to_one):
 
 def test_one_draw_against_a_general_solver(panel):
     expert, raters = panel
-    drawn = safety.expert_curves(expert, raters, [1, 4, 9], draws=2, seed=3, test_share=0.4)
+    drawn = safety.expert_curves(expert, raters, Plan(3, (), draws=2, providers=(1, 4, 9)))
     rng = draw_generator(3, 1)
     order, items = rng.permutation(12)[:9], rng.permutation(60)
     test, train = items[:24], items[24:]
@@ -101,10 +89,12 @@ def test_one_draw_against_a_general_solver(panel):
         errors = [((row - target)[train] ** 2).sum() for row in own]
         scale = [max(row[train] @ target[train], 0) / (row[train] @ row[train]) for row in own]
         scaled = [((s * row - target)[train] ** 2).sum() for s, row in zip(scale, own)]
+        average = own[:, train].mean(axis=0, keepdims=True)
         weights = {
             "best single": np.eye(k)[np.argmin(errors)],
             "rescaled single": scale[np.argmin(scaled)] * np.eye(k)[np.argmin(scaled)],
             "plain average": np.full(k, 1 / k),
+            "rescaled average": np.full(k, general_solver(average, target[train], sum_to_one=False)[0] / k),
             "simplex": general_solver(own[:, train], target[train], sum_to_one=True),
             "cone": general_solver(own[:, train], target[train], sum_to_one=False),
         }
@@ -122,7 +112,7 @@ def test_one_draw_against_a_general_solver(panel):
 
 def test_an_expert_among_the_raters_is_found(panel):
     expert, raters = panel
-    drawn = safety.expert_curves(expert, np.vstack([raters, expert]), [13], draws=3, seed=0, test_share=0.4)
+    drawn = safety.expert_curves(expert, np.vstack([raters, expert]), Plan(0, (), draws=3, providers=(13,)))
     rows = drawn[drawn["method"].isin(["best single", "rescaled single", "simplex", "cone"])]
     np.testing.assert_allclose(rows[["train", "test"]], 0, atol=1e-6)
     assert (rows["agrees"] == 1).all()
@@ -131,7 +121,7 @@ def test_an_expert_among_the_raters_is_found(panel):
 def test_games_look_like_those_of_the_library(panel):
     expert, raters = panel
     plan = {"slates": 8, "options": 3, "bid_step": 0.01}
-    ours = safety.expert_games(expert, raters, [2, 3], 12, 1, **plan)
+    ours = safety.expert_games(expert, raters, Plan(1, (2, 3), draws=12, **plan))
     theirs = game_curve(np.vstack([expert, raters]), [2, 3], 1, seed=1, **plan)
     assert list(ours.columns) == list(theirs.columns)
     assert ours["converged"].all() and (ours["equilibrium"] <= ours["opt"] + 1e-6).all()
@@ -145,7 +135,7 @@ def test_games_look_like_those_of_the_library(panel):
 
 def test_a_game_is_played_on_the_slates_that_were_dealt(panel):
     expert, raters = panel
-    ours = safety.expert_games(expert, raters, [1], 4, 5, slates=6, options=2, bid_step=0.01)
+    ours = safety.expert_games(expert, raters, Plan(5, (1,), 4, slates=6, options=2, bid_step=0.01))
     for draw in range(4):
         rng = draw_generator(5, draw)
         rng.permutation(12)
@@ -158,51 +148,10 @@ def test_a_game_is_played_on_the_slates_that_were_dealt(panel):
 # What is written ---------------------------------------------------------------------------------------------
 
 
-def test_a_small_run_writes_every_file_and_another_with_two_jobs_the_same_bytes(
-    levels, raw_data, tmp_path, monkeypatch
-):
-    small = {name: levels[name] for name in ("raters", "groups")}
-    monkeypatch.setattr(safety, "safety_levels", lambda _: small)
-    contents = []
-    for out, jobs in (("a", 1), ("b", 2)):
-        safety.compute(raw_data, tmp_path / out, draws=2, n_jobs=jobs)
-        contents.append({path.name: path.read_bytes() for path in sorted((tmp_path / out).iterdir())})
-    assert contents[0] == contents[1]
-    assert sorted(contents[0]) == [
-        "safety_agreement.csv",
-        "safety_alignment.csv",
-        "safety_games.csv",
-        "safety_provenance.json",
-        "safety_votes.csv",
-    ]
-
-
-def test_the_results_say_where_they_come_from(origin):
-    for name in ("dices_ratings", "dices_gold"):
-        assert origin["raw_files"][SOURCES[name].path]["sha256"] == SOURCES[name].sha256
-    assert (origin["seed"], origin["draws"]) == (safety.SEED, safety.DRAWS)
-    assert origin["library_version"] == __version__ and "CC BY 4.0" in origin["licence"]
-    assert "Aroyo" in origin["attribution"] and "2306.11247" in origin["publisher"]
-    for name, level in origin["levels"].items():
-        assert level["fewest_answers_behind_any_value"] >= 5 or not name.startswith("groups")
-    curves, games = load_table("safety_alignment"), load_table("safety_games")
-    assert list(curves["level"].unique()) == list(origin["levels"])
-    assert set(games["level"]) <= set(origin["levels"])
-    assert (curves["draws"] == origin["draws"]).all() and (games["games"] == origin["draws"]).all()
-
-
-def test_the_committed_results_are_consistent():
-    curves, games = load_table("safety_alignment"), load_table("safety_games")
-    assert set(curves["method"]) == set(METHODS) and (curves["undetermined"] == 0).all()
-    assert ((curves["low"] <= curves["median"]) & (curves["median"] <= curves["high"])).all()
-    first = curves[curves["k"] == 1].pivot(index="level", columns="method", values="mean")
-    np.testing.assert_allclose(first["simplex"], first["best single"], atol=2e-4)
-    np.testing.assert_allclose(first["cone"], first["rescaled single"], atol=2e-4)
-    assert (games.loc[games["converged"] == 1, "bound_holds"] == 1).all()
+def test_the_committed_agreement_is_consistent():
     agreement = load_table("safety_agreement")
-    assert (agreement["low"] <= agreement["agrees"]).all() and (
-        agreement["agrees"] <= agreement["high"]
-    ).all()
+    assert (agreement["low"] <= agreement["agrees"]).all()
+    assert (agreement["agrees"] <= agreement["high"]).all()
     assert set(agreement["method"]) == {*METHODS, safety.VOTE}
 
 
@@ -219,24 +168,10 @@ def test_the_counts_are_those_of_the_conversations(dices):
         assert (dices.items["expert"].to_numpy()[inside] == 0).sum() == row.experts_unsafe
 
 
-@pytest.mark.parametrize("name", ["raters", "groups", "other_half"])
-def test_a_slice_of_the_curves_is_computed_again_from_the_raw_files(levels, origin, name):
-    level, sizes = levels[name], [1, 10]
-    who = {"groups": level.groups, "pool": level.pool, "remove_consensus": level.remove_consensus}
-    curves = alignment_curves(
-        level.utilities, sizes, origin["draws"], origin["seed"], origin["test_share"], **who
-    )
-    again = tables.rounded(summarise(curves, name, level.noise_share))
-    stored = load_table("safety_alignment").query("level == @name and k in @sizes").reset_index(drop=True)
-    pd.testing.assert_frame_equal(again, stored, check_dtype=False, atol=2e-4, rtol=1e-3)
-    about = origin["levels"][name]
-    assert (about["judges"], about["items"]) == level.utilities.shape and about["people"] == level.people
-
-
-def test_a_slice_of_the_experts_is_computed_again_from_the_raw_files(dices, origin):
+def test_a_slice_of_the_experts_is_computed_again_from_the_raw_files(dices):
     expert, raters = dices.items["expert"].to_numpy(), safety.varied(dices).utilities
-    sizes = [1, 10]
-    drawn = safety.expert_curves(expert, raters, sizes, origin["draws"], origin["seed"], origin["test_share"])
+    sizes = (1, 10)
+    drawn = safety.expert_curves(expert, raters, replace(safety.PLAN, providers=sizes))
     stored = load_table("safety_alignment").query("level == 'experts' and k in @sizes").reset_index(drop=True)
     again = tables.rounded(summarise(drawn, "experts"))
     pd.testing.assert_frame_equal(again, stored, check_dtype=False, atol=2e-4, rtol=1e-3)
@@ -246,10 +181,9 @@ def test_a_slice_of_the_experts_is_computed_again_from_the_raw_files(dices, orig
     )
 
 
-def test_a_slice_of_the_games_is_computed_again_from_the_raw_files(dices, origin):
+def test_a_slice_of_the_games_is_computed_again_from_the_raw_files(dices):
     expert, raters = dices.items["expert"].to_numpy(), safety.varied(dices).utilities
-    plan = {name: origin["games"][name] for name in ("slates", "options", "bid_step")}
-    games = safety.expert_games(expert, raters, [1], origin["draws"], origin["seed"], **plan)
+    games = safety.expert_games(expert, raters, replace(safety.PLAN, game_providers=(1,)))
     again = tables.rounded(summarise_games(games, "experts"))
     stored = load_table("safety_games").query("level == 'experts' and k == 1").reset_index(drop=True)
     pd.testing.assert_frame_equal(again, stored, check_dtype=False, atol=5e-3, rtol=0.05)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from scipy.optimize import linprog
 
 from emergent_alignment import (
     InputError,
@@ -16,7 +17,7 @@ from emergent_alignment import (
 )
 from emergent_alignment.markets import KINDS
 from emergent_alignment.persuasion import obedience_gap
-from emergent_alignment.selection import deviation_gains
+from emergent_alignment.selection import deviation_gains, objection_margin
 
 TOLERANCE = 1e-6
 
@@ -356,3 +357,62 @@ def test_values_written_on_a_scheme_are_not_believed():
     gains = deviation_gains(market, honest, 0)
     assert gains[1] > 0.1
     assert deviation_gains(market, boasting, 0) == pytest.approx(gains)
+
+
+# Mistakes that somebody objects to ----------------------------------------------------------------------------
+
+PRIOR, RIGHT = [0.7, 0.3], np.array([[0, 1], [1, 0]])  # (actions, states)
+SELLS_A = np.array([[1, 1], [0, 0]])
+
+
+def objection_by_action(market):
+    """The same with scipy, one program for each action."""
+    best = market.user.argmax(axis=0)
+    margins = [np.inf]
+    for a in range(market.n_actions):
+        wrong = [y for y in range(market.n_states) if best[y] != a and market.prior[y] > 0]
+        if wrong:
+            gain = np.array([[u[best[y], y] - u[a, y] for u in market.providers] for y in wrong])
+            gain = gain / np.ptp(market.providers[:, :, market.prior > 0], axis=(1, 2))
+            k = gain.shape[1]
+            rows = np.column_stack([-gain, np.ones(len(wrong))])
+            bounds = [(0, None)] * k + [(None, None)]
+            program = linprog([0] * k + [-1], rows, np.zeros(len(wrong)), [[1] * k + [0]], [1], bounds=bounds)
+            margins.append(-program.fun)
+    return min(margins)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_objection_margin_against_one_program_for_each_action(name):
+    for draw in range(6):
+        market = random_market(name, draw)
+        assert objection_margin(market) == pytest.approx(objection_by_action(market), abs=1e-7)
+
+
+def test_objection_margin_by_hand():
+    prosecutor, defender = SELLS_A, 1 - SELLS_A
+    assert objection_margin(Market(PRIOR, RIGHT, [prosecutor])) == pytest.approx(-1)
+    assert objection_margin(Market(PRIOR, RIGHT, [prosecutor, defender])) == pytest.approx(1)
+    assert objection_margin(Market(PRIOR, RIGHT, [prosecutor, prosecutor])) == pytest.approx(-1)
+    assert objection_margin(Market(PRIOR, [[1, 1], [0, 0]], [prosecutor])) == pytest.approx(
+        1
+    )  # one wrong action
+    assert objection_margin(Market(PRIOR, np.ones((2, 2)), [prosecutor])) == np.inf  # nothing can be wrong
+    assert objection_margin(Market([0, 1], [[0, 5], [9, 4]], [defender])) == pytest.approx(
+        -1
+    )  # one state occurs
+
+
+def test_scale_and_shift_do_not_change_the_objections():
+    market = sample_market("free", np.random.default_rng(1), providers=3, actions=3, states=4)
+    other = Market(
+        market.prior,
+        7 * market.user - 2,
+        [3 * market.providers[0], market.providers[1] + 9, market.providers[2]],
+    )
+    assert objection_margin(other) == pytest.approx(objection_margin(market), abs=1e-8)
+
+
+def test_objection_margin_of_something_else():
+    with pytest.raises(InputError, match="^market must be a Market"):
+        objection_margin(RIGHT)

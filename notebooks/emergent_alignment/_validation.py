@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,7 +20,12 @@ def finite_array(value, name, ndim, axes, copy=True):
     """Return `value` as a float array (a new one if `copy`) with `ndim` axes and only finite, real entries."""
     try:
         # Text and complex numbers would be converted without a word.
-        if np.asarray(value).dtype.kind not in "biufO":
+        given = np.asarray(value)
+        if (
+            given.dtype.kind not in "biufO"
+            or given.dtype == object
+            and any(isinstance(x, str | bytes) for x in given.flat)
+        ):
             raise TypeError
         array = np.array(value, dtype=float) if copy else np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -29,7 +35,8 @@ def finite_array(value, name, ndim, axes, copy=True):
     if array.ndim != ndim:
         raise InputError(f"{name} must have axes {axes}, that is {ndim} of them; got shape {array.shape}.")
     if 0 in array.shape:
-        empty = axes.strip("()").replace(" ", "").split(",")[array.shape.index(0)]
+        names = axes.strip("()").replace(" ", "").split(",")
+        empty = names[min(array.shape.index(0), len(names) - 1)]
         raise InputError(
             f"{name} must have at least one entry along each axis; it has no {empty} (shape {array.shape})."
         )
@@ -41,14 +48,14 @@ def finite_array(value, name, ndim, axes, copy=True):
     return array
 
 
-def probability_vector(value, name, tolerance=1e-8):
+def probability_vector(value, name):
     """Return `value` as a probability vector, exactly normalised."""
     array = finite_array(value, name, 1, "(states,)")
     if (array < 0).any():
         place = int(np.argmin(array))
         raise InputError(f"{name} must not be negative; entry {place} is {array[place]:g}.")
     total = array.sum()
-    if abs(total - 1) > tolerance:
+    if abs(total - 1) > 1e-8:
         raise InputError(f"{name} must sum to 1; it sums to {total:.6g}. Divide it by its sum.")
     return array / total
 
@@ -85,15 +92,16 @@ def whole_number(value, name, low, high=None):
 
 def real_number(value, name, low=None, high=None):
     """Return `value` as a finite float between `low` and `high` (inclusive)."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
-        raise InputError(f"{name} must be a finite number; got {value!r}.")
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise InputError(
-            f"{name} must lie between {low} and {high}; got {value}.".replace(
-                "and None", "and any value above"
-            )
-        )
-    return float(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(number := float(value)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} must be a finite number; got {_describe(value)}.") from None
+    if (low is not None and number < low) or (high is not None and number > high):
+        bound = f"lie between {low} and {high}"
+        bound = f"be at least {low}" if high is None else f"be at most {high}" if low is None else bound
+        raise InputError(f"{name} must {bound}; got {value}.")
+    return number
 
 
 def generator(value, name):

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
 from typing import NamedTuple
 
 import highspy
@@ -381,6 +382,9 @@ class TableCertificate:
     def report(self, names=None, items=None) -> str:
         """The verdict in words. names, items : optional names of the providers and of the items (a sequence)."""
         names = names_tuple(names, "names", self.weights.size, "Bob ")
+        last = int(self.pairs.max(initial=-1))
+        if items is not None and len(items) <= last:
+            raise InputError(f"items must name every item, at least {last + 1} of them; got {len(items)}.")
         simple = f"the simple bound allows 2 eps = {2 * self.alignment_error:.3f}"
         if self.in_order:
             first = f"Whatever slates are made of these items, every equilibrium gives Alice OPT; {simple}."
@@ -728,7 +732,7 @@ def _checked_law(market, benchmark, obedience):
 
 def _checked_slack(market, slack):
     """(providers,) non-negative slack."""
-    slack = finite_array(slack, "slack", np.ndim(slack), "(providers,)")
+    slack = finite_array(slack, "slack", 0 if isinstance(slack, Real) else 1, "(providers,)")
     if slack.shape not in ((), (market.n_providers,)) or (slack < 0).any():
         raise InputError(
             f"slack must be one non-negative number, or one for each of the {market.n_providers} providers; "

@@ -90,9 +90,9 @@ class RuleGame:
             stable &= payoff >= payoff.max(axis=i, keepdims=True) - slack[i]
         return np.argwhere(stable)
 
-    def worst_pure(self, tolerance: float = 1e-9) -> float:
+    def worst_pure(self) -> float:
         """Alice's value in the pure equilibrium that is worst for her; NaN if there is none."""
-        found = self.pure_equilibria(tolerance)
+        found = self.pure_equilibria()
         return float(self.user_values[tuple(found.T)].min()) if len(found) else float("nan")
 
     def worst_coarse_correlated(self) -> CorrelatedOutcome:
@@ -388,18 +388,6 @@ class Setting:
     def with_providers(self, providers) -> Setting:
         """The same information and Alice with other Bobs, (providers, actions, states)."""
         return replace(self, providers=providers)
-
-    def pooled_market(self) -> Market:
-        """The Market whose states are the pairs x = (x_A, x_B); its utilities are posterior means u(a, x).
-
-        On this table weighted alignment may use an offset c(x) for each pair, and the guarantees that speak
-        of what the Bobs and Alice can know together are computed. Pairs of probability zero get utility zero.
-        """
-        weight = self.joint.reshape(-1, self.joint.shape[2])
-        prior = weight.sum(axis=1)
-        belief = weight / np.where(prior > 0, prior, 1)[:, None]  # (pairs, states)
-        pairs = tuple(f"{a},{b}" for a, b in np.ndindex(self.joint.shape[:2]))
-        return Market(prior, self.user @ belief.T, self.providers @ belief.T, self.actions, pairs)
 
     def exchange_expectations(self, quantity, rounds: int = 20, grid: float | None = None) -> Exchange:
         """Alice and a Bob tell each other what they expect `quantity` (states,) to be; see the function."""

@@ -19,14 +19,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from ._validation import InputError, finite_array, one_of, real_number, whole_number
-from .hull import align, second_moments
+from .hull import Moments, align, second_moments
 from .markets import Market, slate_market
 from .persuasion import optimal_scheme
-from .selection import best_response_dynamics
+from .selection import SelectionPath, best_response_dynamics
 
 POOLS = ("anyone", "own group", "another group")
-METHODS = ("best single", "rescaled single", "plain average", "simplex", "cone")
+METHODS = ("best single", "rescaled single", "plain average", "rescaled average", "simplex", "cone")
+SIMPLE = ("best single", "plain average", "rescaled average")  # what the others are compared with
 EXACT = 1e-9  # training ratio below which a fit counts as exact
+ROUNDING = 1e-13  # share of a provider's variance that an average of providers who cancel each other may have
 CHUNK = 10  # draws computed, and kept in the cache, together
 
 
@@ -52,6 +54,7 @@ def alignment_curves(
     - "best single": the one provider, with weight 1, whose training error is smallest;
     - "rescaled single": the same with a non-negative weight fitted for each provider;
     - "plain average": weight 1/k for everybody;
+    - "rescaled average": the same with one non-negative factor fitted for all;
     - "simplex" and "cone": `hull.align` with norm "mse".
 
     Errors are mean squared residuals divided by those of the best constant, Alice's mean on the training
@@ -116,52 +119,89 @@ def _alignment_draw(utilities, sizes, seed, test_items, groups, pool, remove_con
     person, user, providers = _cast(rng, utilities, max(sizes), groups, pool, remove_consensus)
     items = rng.permutation(utilities.shape[1])
     test, train = np.sort(items[:test_items]), np.sort(items[test_items:])
-    moments = second_moments(user[train], providers[:, train])
-
-    user_mean, means = user[train].mean(), providers[:, train].mean(axis=1)
-    own = user[train] - user_mean
-    others = providers[:, train] - means[:, None]
-    spread = (others**2).mean(axis=1)
-    scales = np.maximum(others @ own, 0) / len(train) / np.where(spread > 0, spread, 1)
-    as_is = ((others - own) ** 2).mean(axis=1)
-    rescaled = ((scales[:, None] * others - own) ** 2).mean(axis=1)
-
-    parts = {"train": train, "test": test}
-    constant = {name: ((user[part] - user_mean) ** 2).mean() for name, part in parts.items()}
-    if min(constant.values()) == 0:
-        raise InputError(
-            f"utilities: person {person} judges all training or all test items alike; choose a test_share "
-            "that leaves more items, or leave that person out."
-        )
     rows = []
-    for k in sizes:
-        best, best_rescaled = as_is[:k].argmin(), rescaled[:k].argmin()
-        weights = {
-            "best single": np.eye(k)[best],
-            "rescaled single": scales[best_rescaled] * np.eye(k)[best_rescaled],
-            "plain average": np.full(k, 1 / k),
-            "simplex": moments.align(range(k), weights="simplex").weights,
-            "cone": moments.align(range(k), weights="cone").weights,
-        }
-        for method in METHODS:
-            w = weights[method]
-            residual = w @ providers[:k] + user_mean - w @ means[:k] - user
-            ratio = {
-                name: float((residual[part] ** 2).mean() / constant[name]) for name, part in parts.items()
-            }
-            exact = ratio["train"] < EXACT and method in ("simplex", "cone") and k >= len(train)
-            rows.append((draw, k, method, ratio["train"], ratio["test"], exact))
+    for (k, method), imitation in imitations(user, providers, train, sizes).items():
+        train_error, test_error = error_ratios(user, imitation, train, test, f"person {person}")
+        unknowns = {"simplex": k, "cone": k + 1}.get(method, 0)  # the offset is one of them
+        exact = train_error < EXACT and unknowns > len(train)
+        rows.append((draw, k, method, train_error, test_error, exact))
     return rows
 
 
-def summarise(curves: pd.DataFrame, level: str, noise_share: float = np.nan) -> pd.DataFrame:
+def method_weights(moments: Moments, sizes) -> dict[int, np.ndarray]:
+    """Weights of the methods of `alignment_curves` for the first k providers, for every k of `sizes`.
+
+    moments : of the training items, from `hull.second_moments`. Returns k -> (methods, k), in the order of METHODS.
+    InputError unless every k is a whole number, at most that of the providers.
+    """
+    sizes = [whole_number(k, "sizes", 1, len(moments.gram) - 1) for k in sizes]
+    gram, product = moments.gram[:-1, :-1], moments.gram[:-1, -1]
+    square = np.diag(gram)
+    factors = np.maximum(product, 0) / np.where(square > 0, square, 1)
+    as_is = square - 2 * product
+    rescaled = factors**2 * square - 2 * factors * product
+    slack = EXACT * moments.gram[-1, -1]
+    weights = {}
+    for k in sizes:
+        alone, stretched = (np.eye(k)[_first_smallest(part[:k], slack)] for part in (as_is, rescaled))
+        average = np.full(k, 1 / k)
+        size = average @ gram[:k, :k] @ average
+        speaks = size > ROUNDING * square[:k].max()  # providers may cancel each other but for rounding
+        factor = max(average @ product[:k], 0) / size if speaks else 0
+        hull = (moments.align(range(k), weights=kind).weights for kind in ("simplex", "cone"))
+        weights[k] = np.stack([alone, factors[:k] * stretched, average, factor * average, *hull])
+    return weights
+
+
+def _first_smallest(values, slack):
+    """Index of the first value within `slack` of the smallest: providers who tie do not hang on rounding."""
+    return int(np.argmax(values <= values.min() + slack))
+
+
+def imitations(user, providers, train, sizes) -> dict[tuple[int, str], np.ndarray]:
+    """What every method of `alignment_curves` makes of the first k providers: (k, method) -> (items,).
+
+    user : (items,), of which only the training items are used. providers : (providers, items). train : indices of
+    the items on which weights and offset are fitted. sizes : numbers of providers k.
+    """
+    made = {}
+    for k, weights in method_weights(second_moments(user[train], providers[:, train]), sizes).items():
+        mixed = weights @ providers[:k]
+        mixed += user[train].mean() - mixed[:, train].mean(axis=1, keepdims=True)
+        made |= {(k, method): row for method, row in zip(METHODS, mixed)}
+    return made
+
+
+def error_ratios(user, imitation, train, test, name="user") -> tuple[float, float]:
+    """Mean squared error of an imitation (items,) on the training and on the test items, as in `alignment_curves`.
+
+    Each is divided by that of the best constant, the user's mean on the training items. InputError, about `name`, if
+    that is 0 up to rounding.
+    """
+    constant = user[train].mean()
+    if min(np.abs(user[part] - constant).max() for part in (train, test)) <= 1e-12 * np.abs(constant):
+        raise InputError(
+            f"utilities: {name} judges all training or all test items alike; choose a test_share that leaves more "
+            "items, or leave them out."
+        )
+    return tuple(
+        float(np.mean((imitation - user)[part] ** 2) / np.mean((constant - user)[part] ** 2))
+        for part in (train, test)
+    )
+
+
+def summarise(
+    curves: pd.DataFrame, level: str, noise_share: float = np.nan, methods=METHODS, against=SIMPLE
+) -> pd.DataFrame:
     """Averages over the draws of `alignment_curves`, one row for each k and method.
 
     Columns: level, k, method; mean, low, high of the test ratio (low and high are the 5th and 95th percentile
-    over the draws); median; train, the mean training ratio; beats_best_single and beats_plain_average, the
-    share of draws in which the method's test error is below that of the other on the same draw (ties do not
-    count); undetermined, the share of draws in which the fit was; draws; and the noise share as given
-    (`datasets.Cells.noise_share`). If any fit of a row was undetermined, its test results are NaN.
+    over the draws); median; train, the mean training ratio; beats_best_single, beats_plain_average and
+    beats_rescaled_average, the share of draws in which the method's test error is below that of the other on the
+    same draw (ties do not count); undetermined, the share of draws in which the fit was; draws; and the noise share
+    as given (`datasets.Cells.noise_share`). If any fit of a row was undetermined, its test results are NaN.
+
+    methods : those to report. against : those that the columns beats_... compare with.
     """
     rows = []
     for k, part in curves.groupby("k"):
@@ -169,15 +209,17 @@ def summarise(curves: pd.DataFrame, level: str, noise_share: float = np.nan) -> 
             part.pivot(index="draw", columns="method", values=name)
             for name in ("test", "train", "undetermined")
         )
-        for method in METHODS:
+        for method in methods:
             ratio = test[method]
             results = {
                 "mean": ratio.mean(),
                 "low": ratio.quantile(0.05),
                 "high": ratio.quantile(0.95),
                 "median": ratio.median(),
-                "beats_best_single": (ratio < test["best single"] - 1e-9).mean(),
-                "beats_plain_average": (ratio < test["plain average"] - 1e-9).mean(),
+                **{
+                    f"beats_{other.replace(' ', '_')}": (ratio < test[other] - 1e-9).mean()
+                    for other in against
+                },
             }
             share = undetermined[method].mean()
             if share > 0:
@@ -289,23 +331,23 @@ def play_first(everybody: Market, sizes, bid_step: float, game: int) -> list[dic
     for k in sizes:
         market = replace(everybody, providers=everybody.providers[:k])
         path = best_response_dynamics(market, bid_step=bid_step, seed=0)
-        rows.append(
-            {
-                "game": game,
-                "k": k,
-                "bid_step": bid_step,
-                "no_information": market.no_information_value,
-                "best_monopoly": max(monopoly[:k]),
-                "equilibrium": path.user_value,
-                "opt": market.full_information_value,
-                "eps_hull": align(market.user, market.providers, "simplex", "constant").error,
-                "eps_cone": align(market.user, market.providers, "cone", "state").error,
-                "converged": bool(path.converged),
-                "cycled": bool(path.cycled),
-                "steps": path.steps,
-            }
-        )
+        about = {"game": game, "k": k, "bid_step": bid_step, "best_monopoly": max(monopoly[:k])}
+        rows.append(about | game_outcome(market, path))
     return rows
+
+
+def game_outcome(market: Market, path: SelectionPath) -> dict:
+    """What rows of `game_curve` say about a market and the path of `best_response_dynamics` in it."""
+    return {
+        "no_information": market.no_information_value,
+        "equilibrium": path.user_value,
+        "opt": market.full_information_value,
+        "eps_hull": align(market.user, market.providers, "simplex", "constant").error,
+        "eps_cone": align(market.user, market.providers, "cone", "state").error,
+        "converged": bool(path.converged),
+        "cycled": bool(path.cycled),
+        "steps": path.steps,
+    }
 
 
 def summarise_games(games: pd.DataFrame, level: str) -> pd.DataFrame:

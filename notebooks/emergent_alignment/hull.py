@@ -20,8 +20,12 @@ WEIGHTS = ("simplex", "cone")
 OFFSETS = ("constant", "state", "none")
 NORMS = ("sup", "mse")
 GAP = 1e-9  # constraint generation stops when upper and lower bound on eps are this close, as a share of the scale
-RIDGE = 1e-12  # penalty on squared weights, as a share of the squared size of utilities, far below any error of interest
-SLOPE = 1e-8  # largest violation of the optimality conditions of a least-squares fit, in units of the utilities
+# Penalty on squared weights, as a share of the squared size of utilities. It matters only where providers cancel each
+# other to a millionth or less; the cone may then end above the error of the simplex.
+RIDGE = 1e-12
+SLOPE = (
+    1e-8  # largest violation of the optimality conditions of a least-squares fit, in units of the utilities
+)
 PER_ROUND = 60  # items added on each side in a round of constraint generation
 BLOCK = 1 << 19  # numbers centred at a time when moments are accumulated
 
@@ -247,7 +251,9 @@ def _nonnegative(gram):
     slope = matrix.T @ (matrix @ w - target)
     if slope.min() < -SLOPE or abs(slope[w > 0]).max(initial=0) > SLOPE:
         # Nearly dependent providers can mislead the active-set method; a bounded solver then ends at the optimum.
-        w = lsq_linear(matrix, target, bounds=(0, np.inf), method="bvls", tol=1e-14, max_iter=50 * len(gram)).x
+        w = lsq_linear(
+            matrix, target, bounds=(0, np.inf), method="bvls", tol=1e-14, max_iter=50 * len(gram)
+        ).x
     return w * unit[-1] / unit[:-1]
 
 

@@ -96,7 +96,12 @@ class Market:
         return float(self.user.max(axis=0) @ self.prior)
 
     def with_prior(self, prior) -> Market:
-        """The same utilities under another prior (states,)."""
+        """The same utilities under another prior (states,); InputError if it does not fit."""
+        prior = probability_vector(prior, "prior")
+        if prior.size != self.n_states:
+            raise InputError(
+                f"prior must hold one probability for each of the {self.n_states} states; got {prior.size}."
+            )
         return replace(self, prior=prior)
 
 

@@ -51,6 +51,7 @@ METHODS = {
     "best single": {"color": "#D55E00", "linestyle": ":", "marker": "s"},
     "rescaled single": {"color": "#CC6FA5", "linestyle": "-.", "marker": "^"},
     "plain average": {"color": "#6A4A00", "linestyle": "--", "marker": "D"},
+    "rescaled average": {"color": "#332288", "linestyle": (0, (5, 1.5, 1, 1.5, 1, 1.5)), "marker": "v"},
     "simplex": {"color": "#009E73", "linestyle": "-", "marker": "P"},
     "cone": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
 }

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import highspy
 import numpy as np
 
 from ._validation import InputError, one_of, real_number, whole_number
 from .markets import Market
-from .persuasion import TIE, ProviderProgram, Scheme, check_market, first_maximiser, obedience_gap
+from .persuasion import (
+    TIE,
+    ProviderProgram,
+    Scheme,
+    check_market,
+    first_maximiser,
+    linear_program,
+    obedience_gap,
+    solve_linear_program,
+)
 
 STARTS = ("monopoly", "silent")
 GAIN = 1e-6  # a provider moves only if he gains more than this share of his utility range
@@ -231,3 +241,38 @@ def _bid_step(value):
     if value <= 0:
         raise InputError(f"bid_step must be positive; got {value}. Without one only a supremum exists.")
     return value
+
+
+def objection_margin(market: Market) -> float:
+    """By how much, for every action, some mixture of the providers prefers the truth wherever that action is wrong.
+
+    The largest m such that for every action a there are weights w >= 0 that sum to one with
+    sum_i w_i (U_i(a*(y), y) - U_i(a, y)) >= m in every state y in which a is worse for Alice than her best action
+    a*(y). The weights may differ between actions; utilities are in ranges of each provider's own. If m > 0, every
+    equilibrium of the selection game gives Alice OPT (this course's own, proved in chapter 11). inf if she cannot be wrong. InputError if
+    `market` is not a Market.
+    """
+    check_market(market)
+    states = np.flatnonzero(market.prior > 0)
+    user, providers = market.user[:, states], market.providers[:, :, states]
+    span = np.ptp(providers, axis=(1, 2))
+    best = user.argmax(axis=0)
+    here = np.arange(states.size)
+    # (providers, actions, states): what each would gain from the truth
+    gain = (providers[:, best, here][:, None, :] - providers) / np.where(span > 0, span, 1)[:, None, None]
+    wrong = user.max(axis=0) - user > TIE * (np.ptp(user) or 1.0)
+    if not wrong.any():
+        return float("inf")
+    # Columns: weights (actions x providers), and m as the difference of two non-negative numbers.
+    k, n_actions = market.n_providers, market.n_actions
+    action, state = np.nonzero(wrong)
+    rows = np.zeros((action.size + n_actions, n_actions * k + 2))
+    for row, (a, y) in enumerate(zip(action, state)):
+        rows[row, a * k : (a + 1) * k] = gain[:, a, y]
+    rows[: action.size, -2:] = -1, 1
+    for a in range(n_actions):
+        rows[action.size + a, a * k : (a + 1) * k] = 1
+    lower = np.concatenate([np.zeros(action.size), np.ones(n_actions)])
+    upper = np.concatenate([np.full(action.size, highspy.kHighsInf), np.ones(n_actions)])
+    solution = solve_linear_program(linear_program([0] * (n_actions * k) + [-1, 1], rows, lower, upper))
+    return float(solution[-2] - solution[-1])

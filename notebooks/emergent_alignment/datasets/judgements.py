@@ -65,10 +65,12 @@ class Cells:
         Mean squared standard error divided by the variance over the items, of the means or, with
         `remove_consensus`, of their distance from the mean of all other cells. A yardstick for the error one must
         expect with cells so small, not a lower limit: the same people answer all items, so their chance deviations
-        go together and part of them can be predicted.
+        go together and part of them can be predicted. InputError if there is no other cell.
         """
         means = self.utilities
         if remove_consensus:
+            if len(means) < 2:
+                raise InputError(f"remove_consensus needs at least two cells; there is {len(means)}.")
             means = means - (means.sum(axis=0) - means) / (len(means) - 1)
         return float(((self.errors**2).mean(axis=1) / means.var(axis=1)).mean())
 
@@ -95,7 +97,10 @@ def demographic_cells(
     """
     if not isinstance(poll, Judgements):
         raise InputError(f"poll must be Judgements, as load_poll returns them; got {type(poll).__name__}.")
-    by = (by,) if isinstance(by, str) else tuple(by)
+    try:
+        by = (by,) if isinstance(by, str) else tuple(dict.fromkeys(by))
+    except TypeError:
+        raise InputError(f"by must be a column of people, or several; got {by!r}.") from None
     if not by:
         raise InputError("by must name at least one column to group by; got none.")
     for name in by:
@@ -108,8 +113,8 @@ def demographic_cells(
     keep = answers >= minimum
     if not keep.any():
         raise InputError(
-            f"by={by} with minimum={minimum} leaves no cell: the largest has {answers.max()} answers on each "
-            "item. Group by fewer columns or lower minimum."
+            f"by={by} with minimum={minimum} leaves no cell: the largest has {answers.max() if len(answers) else 0} "
+            "answers on each item. Group by fewer columns or lower minimum."
         )
     return Cells(
         utilities=grouped.mean()[keep].to_numpy(),

@@ -8,7 +8,7 @@ README.txt states in full.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from string import ascii_uppercase
 
 import numpy as np
@@ -81,32 +81,6 @@ def most_rated(movies: Judgements, films: int) -> np.ndarray:
     chosen = np.zeros(len(counts), dtype=bool)
     chosen[np.argsort(-counts, kind="stable")[:films]] = True
     return chosen
-
-
-def dense_block(movies: Judgements, people: int, films: int) -> Judgements:
-    """A block of people and films in which as little as possible is missing.
-
-    Starts from the films with most ratings, and takes in turn the people who rated most of these films and
-    the films that most of these people rated, until nothing changes. This is a local search: another block
-    may be fuller. People and films keep their order. InputError if there are not so many.
-    """
-    rated = ~np.isnan(movies.utilities)
-    people = whole_number(people, "people", 1, rated.shape[0])
-    films = whole_number(films, "films", 1, rated.shape[1])
-    columns, before = np.argsort(-rated.sum(axis=0), kind="stable")[:films], None
-    while before is None or set(before) != set(columns):
-        before = columns
-        rows = np.argsort(-rated[:, columns].sum(axis=1), kind="stable")[:people]
-        columns = np.argsort(-rated[rows].sum(axis=0), kind="stable")[:films]
-        if rated[np.ix_(rows, columns)].sum() == rated[np.ix_(rows, before)].sum():
-            columns = before  # as full as before: a tie must not keep the search going
-    rows, columns = np.sort(rows), np.sort(columns)
-    return replace(
-        movies,
-        utilities=movies.utilities[np.ix_(rows, columns)],
-        items=movies.items.iloc[columns],
-        people=movies.people.iloc[rows].reset_index(drop=True),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +190,7 @@ def complete_table(
     )
 
 
-def taste_groups(movies: Judgements, splits: int = 3, dimensions: int = 5) -> np.ndarray:
+def split_by_taste(movies: Judgements, splits: int = 3, dimensions: int = 5) -> np.ndarray:
     """Sort people into 2 ** splits groups of equal size (up to one) by what they like more than others do.
 
     From every rating the additive effects are taken away (`complete_table`); what remains, with zero where

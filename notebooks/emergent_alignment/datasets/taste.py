@@ -5,25 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .._validation import InputError, finite_array, whole_number
+from .._validation import InputError, finite_array, one_of, whole_number
 from .judgements import FEWEST_PEOPLE, Cells, Judgements, demographic_cells
 
 
-def dense_block(judgements: Judgements, people: int, items: int) -> Judgements:
+def dense_block(judgements: Judgements, people: int, items: int, start: str = "people") -> Judgements:
     """A part of the table with the given numbers of people and items, in which few answers are missing.
 
     Start with the people who gave most answers. Take the items that these people answered most, then the
     people who answered most of these items, and so on, as long as the number of answers in the block grows.
-    Whoever comes first in the table wins a tie. People and items keep their order. The block need not be the
-    densest there is; `Judgements.complete` leaves the people in it who answered everything.
+    With start="items", begin with the items that have most answers. Whoever comes first in the table wins a
+    tie. People and items keep their order. The block need not be the densest there is; `Judgements.complete`
+    leaves the people in it who answered everything.
 
-    Raises InputError if the table is smaller than the block.
+    Raises InputError if the table is smaller than the block, or for another start.
     """
+    one_of(start, "start", ("people", "items"))
     shape = judgements.utilities.shape
     people = whole_number(people, "people", 1, shape[0])
     items = whole_number(items, "items", 1, shape[1])
     answered = ~np.isnan(judgements.utilities)
-    rows, best = _most(answered.sum(axis=1), people), (-1, None, None)
+    known = answered if start == "people" else answered[:, _most(answered.sum(axis=0), items)]
+    rows, best = _most(known.sum(axis=1), people), (-1, None, None)
     while True:
         columns = _most(answered[rows].sum(axis=0), items)
         count = int(answered[np.ix_(rows, columns)].sum())
@@ -57,9 +60,11 @@ def taste_groups(utilities, fewest: int) -> np.ndarray:
 
     Raises
     ------
-    InputError if an utility is missing or there are fewer people than `fewest`.
+    InputError if a utility is missing or there are fewer people than `fewest`.
     """
     utilities = finite_array(utilities, "utilities", 2, "(people, items)")
+    if len(utilities) < FEWEST_PEOPLE:
+        raise InputError(f"utilities must hold at least {FEWEST_PEOPLE} people; got {len(utilities)}.")
     fewest = whole_number(fewest, "fewest", FEWEST_PEOPLE, len(utilities))
     groups = np.zeros(len(utilities), dtype=int)
     waiting, done = [(np.arange(len(utilities)), len(utilities) // fewest)], 0

@@ -17,6 +17,7 @@ def load_items(path) -> dict[str, str]:
     table = _read(path)
     if not {"item", "text"} <= set(table.columns):
         raise InputError(f"path: {path} must have the columns item and text; it has {list(table.columns)}.")
+    check_names(table.columns, f"path: the columns of {path}")
     return check_items(table.set_index("item")["text"])
 
 
@@ -46,6 +47,10 @@ def utilities(scores: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
 
     scores : as `load_scores` or `score_items` gives them. InputError if no item has a rating from every judge.
     """
+    if not isinstance(scores, pd.DataFrame) or scores.empty:
+        raise InputError(
+            "scores must be a table with items as rows and judges as columns; it holds no rating."
+        )
     whole = scores.notna().all(axis=1)
     if not whole.any():
         worst = scores.isna().sum().idxmax()

@@ -63,17 +63,22 @@ def main(arguments=None) -> int:
         print(f"Unknown name {unknown[0]!r}. Choose {', '.join(EXPERIMENTS)}, or all.", file=sys.stderr)
         return 1
     out = data_folder() if options.out is None else Path(options.out)
+    if out.exists() and not out.is_dir():
+        print(f"--out: {out} is not a folder.", file=sys.stderr)
+        return 1
     failed = []
     for name in names:
         try:
             tables = EXPERIMENTS[name](
                 options.data, out, options.draws, n_jobs=options.jobs, cache=options.cache, progress=True
             )
-        except (DataError, InputError) as error:  # the others may still be computed
+        except (DataError, InputError, OSError) as error:  # the others may still be computed
             print(f"{name}: {error}", file=sys.stderr)
             failed.append(name)
         except KeyboardInterrupt:
-            print("Interrupted. Finished draws are kept: the same command goes on from here.", file=sys.stderr)
+            print(
+                "Interrupted. Finished draws are kept: the same command goes on from here.", file=sys.stderr
+            )
             return 130
         else:
             print(f"{name}: wrote {', '.join(f'{table}.csv' for table in tables)} into {out}")

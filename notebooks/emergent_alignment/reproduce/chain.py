@@ -7,7 +7,6 @@ without any tolerance.
 
 from __future__ import annotations
 
-import hashlib
 from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
@@ -16,7 +15,6 @@ import highspy
 import numpy as np
 import pandas as pd
 
-from .. import certificates, conversation
 from .._validation import InputError, whole_number
 from ..certificates import certify, exact_simplex, proved_value, verify_exact
 from ..conversation import SignallingGame
@@ -25,7 +23,7 @@ from ..experiments import draw_generator, run_draws
 from ..hull import align
 from ..markets import KINDS, Market, sample_market
 from ..persuasion import linear_program, solve_linear_program
-from .tables import provenance, rounded, write_json, write_tables
+from .tables import provenance, rounded, write_results
 
 SEED = 15
 DRAWS = 2500  # games of each of the four kinds
@@ -64,16 +62,15 @@ def compute(
     out = data_folder() if out is None else Path(out)
     draws = whole_number(DRAWS if draws is None else draws, "draws", 1)
     run = {"n_jobs": n_jobs, "cache": cache, "progress": progress}
-    code = _code()
     part = {name: -(-draws // divisor) for name, divisor in PART_OF_DRAWS.items()}
     games = []
     for sizes in (SMALL, *LARGER):
         small = sizes is SMALL
-        arguments = {"sizes": sizes, "grid": GRID if small else None, "seed": SEED, "code": code}
+        arguments = {"sizes": sizes, "grid": GRID if small else None, "seed": SEED}
         title = "{providers} Bobs, {actions} actions, {states} states".format(**sizes)
         rows = run_draws(chain_draw, arguments, draws if small else part["larger"], title=title, **run)
         games.append(pd.DataFrame(rows))
-    common = {"seed": SEED, "code": code}
+    common = {"seed": SEED}
     sweep = run_draws(sweep_draw, common, part["sweep"], title="noise and shared bias", **run)
     exact = run_draws(exact_draw, common, part["exact"], title="in fractions", **run)
     games = pd.concat(games, ignore_index=True)
@@ -83,35 +80,33 @@ def compute(
         "chain_sweep": rounded(summarise_sweep(pd.DataFrame(sweep))),
         "chain_exact": rounded(summarise_exact(pd.DataFrame(exact))),
     }
-    write_tables(out, tables)
-    write_json(
-        out / "chain_provenance.json",
-        {
-            **provenance("chain"),
-            "tables": [f"{name}.csv" for name in tables],
-            "seed": SEED,
-            "small_games_of_each_kind": draws,
-            "small": {**SMALL, "rules_of_each_provider": GRID ** SMALL["states"]},
-            "larger_games_of_each_kind_and_size": part["larger"],
-            "larger": list(LARGER),
-            "games_at_each_point_of_a_sweep": part["sweep"],
-            "sweeps": {name: {"kind": kind, "values": values} for name, (kind, values) in SWEEPS.items()},
-            "exact_games_of_each_kind": part["exact"],
-            "exact": {**SMALL, "rules_of_each_provider": GRID ** SMALL["states"], "unit": f"1/{UNIT}"},
-            "violated_by_more_than": TOLERANCE,
-            "strict_by_more_than": STRICT,
-        },
+    write_results(
+        out,
+        "chain",
+        tables,
+        provenance("chain"),
+        seed=SEED,
+        small_games_of_each_kind=draws,
+        small={**SMALL, "rules_of_each_provider": GRID ** SMALL["states"]},
+        larger_games_of_each_kind_and_size=part["larger"],
+        larger=list(LARGER),
+        games_at_each_point_of_a_sweep=part["sweep"],
+        sweeps={name: {"kind": kind, "values": values} for name, (kind, values) in SWEEPS.items()},
+        exact_games_of_each_kind=part["exact"],
+        exact={**SMALL, "rules_of_each_provider": GRID ** SMALL["states"], "unit": f"1/{UNIT}"},
+        violated_by_more_than=TOLERANCE,
+        strict_by_more_than=STRICT,
     )
     return tables
 
 
-def chain_draw(sizes, grid, seed, code, draw):
+def chain_draw(sizes, grid, seed, draw):
     """One game of each kind: a row with every link of the chain; no equilibria without `grid`."""
     rng = draw_generator(seed, draw)
     return [{"kind": kind, **sizes, **_links(sample_market(kind, rng, **sizes), grid)} for kind in KINDS]
 
 
-def sweep_draw(seed, code, draw):
+def sweep_draw(seed, draw):
     """One game for every noise and every share, all made from the same random numbers."""
     rows = []
     for name, (kind, values) in SWEEPS.items():
@@ -218,7 +213,7 @@ def summarise_links(games: pd.DataFrame) -> pd.DataFrame:
 # In fractions ------------------------------------------------------------------------------------------------
 
 
-def exact_draw(seed, code, draw):
+def exact_draw(seed, draw):
     """One small game of each kind, all numbers multiples of 1 / UNIT: every link of the chain as a fraction."""
     rng = draw_generator(seed + 2, draw)
     rows = []
@@ -351,9 +346,3 @@ def _exact_game(market, grid):
 def _whole(array):
     """The array as fractions with denominator UNIT."""
     return np.vectorize(lambda x: Fraction(round(x * UNIT), UNIT), otypes=[object])(array)
-
-
-def _code():
-    """A fingerprint of the modules that `experiments.run_draws` does not watch by itself."""
-    files = (Path(module.__file__) for module in (certificates, conversation))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -11,12 +11,11 @@ import pandas as pd
 
 from .._validation import whole_number
 from ..datasets import data_folder
-from ..experiments import draw_generator, run_draws, summarise_games
-from ..hull import align
+from ..experiments import draw_generator, game_outcome, run_draws, summarise_games
 from ..markets import Market, sample_market
-from ..persuasion import TIE, ProviderProgram, linear_program, solve_linear_program
-from ..selection import STARTS, best_response_dynamics
-from .tables import provenance, rounded, write_json, write_tables
+from ..persuasion import ProviderProgram, linear_program, solve_linear_program
+from ..selection import STARTS, best_response_dynamics, objection_margin
+from .tables import provenance, rounded, write_results
 
 SEED = 11
 DRAWS = 200
@@ -132,32 +131,30 @@ def compute(
         "dynamics_equilibria": summarise_equilibria(lowest, paths),
     }
     tables = {name: rounded(table) for name, table in tables.items()}
-    write_tables(out, tables)
-    write_json(
-        out / "dynamics_provenance.json",
-        {
-            **provenance("dynamics"),
-            "tables": [f"{name}.csv" for name in tables],
-            "seed": SEED,
-            "bid_step": BID_STEP,
-            "kinds": {name: {**vars(kind)} for name, kind in KINDS.items()},
-            "games": {"actions": SIZE[0], "states": SIZE[1], "providers": list(PROVIDERS), "markets": draws},
-            "other_sizes": {"sizes": list(OTHER_SIZES), "providers": list(OTHER_PROVIDERS), "markets": half},
-            "sweeps": {
-                "share": list(BIASES),
-                "stake": list(STAKES),
-                "providers": SWEEP_PROVIDERS,
-                "markets": half,
-            },
-            "sensitivity": {
-                "providers": CLOSE_UP_PROVIDERS,
-                "bid_steps": list(BID_STEPS),
-                "orders": ORDERS,
-                "matters": MATTERS,
-                "markets": half,
-            },
-            "equilibria": {"providers": CLOSE_UP_PROVIDERS, "levels": LEVELS, "markets": half},
+    write_results(
+        out,
+        "dynamics",
+        tables,
+        provenance("dynamics"),
+        seed=SEED,
+        bid_step=BID_STEP,
+        kinds={name: {**vars(kind)} for name, kind in KINDS.items()},
+        games={"actions": SIZE[0], "states": SIZE[1], "providers": list(PROVIDERS), "markets": draws},
+        other_sizes={"sizes": list(OTHER_SIZES), "providers": list(OTHER_PROVIDERS), "markets": half},
+        sweeps={
+            "share": list(BIASES),
+            "stake": list(STAKES),
+            "providers": SWEEP_PROVIDERS,
+            "markets": half,
         },
+        sensitivity={
+            "providers": CLOSE_UP_PROVIDERS,
+            "bid_steps": list(BID_STEPS),
+            "orders": ORDERS,
+            "matters": MATTERS,
+            "markets": half,
+        },
+        equilibria={"providers": CLOSE_UP_PROVIDERS, "levels": LEVELS, "markets": half},
     )
     return tables
 
@@ -187,59 +184,17 @@ def game_draw(kind, size, sizes, seed, bid_step, draw):
         market = market_of(kind, draw, k, size, seed)
         path = best_response_dynamics(market, bid_step=bid_step, seed=draw)
         monopoly = path.history[0].offers  # everybody begins with what he would offer alone
-        rows.append(
-            {
-                "game": draw,
-                "k": k,
-                "bid_step": bid_step,
-                "no_information": market.no_information_value,
-                "average_monopoly": float(np.mean(monopoly)),
-                "best_monopoly": max(monopoly),
-                "equilibrium": path.user_value,
-                "opt": market.full_information_value,
-                "eps_hull": align(market.user, market.providers, "simplex", "constant").error,
-                "eps_cone": align(market.user, market.providers, "cone", "state").error,
-                "objected": objection_margin(market) > OBJECTION,
-                "tied": bool((path.offers > path.user_value - 1e-9).sum() > 1),
-                "converged": path.converged,
-                "cycled": path.cycled,
-                "steps": path.steps,
-            }
-        )
+        about = {
+            "game": draw,
+            "k": k,
+            "bid_step": bid_step,
+            "average_monopoly": float(np.mean(monopoly)),
+            "best_monopoly": max(monopoly),
+            "objected": objection_margin(market) > OBJECTION,
+            "tied": bool((path.offers > path.user_value - 1e-9).sum() > 1),
+        }
+        rows.append(about | game_outcome(market, path))
     return rows
-
-
-def objection_margin(market: Market) -> float:
-    """By how much, for every action, some mixture of the providers prefers the truth wherever that action is wrong.
-
-    The largest m such that for every action a there are weights w >= 0 that sum to one with
-    sum_i w_i (U_i(a*(y), y) - U_i(a, y)) >= m in every state y in which a is worse for Alice than her best action
-    a*(y). The weights may differ between actions; utilities are in ranges of each provider's own. If m > 0, every
-    equilibrium of the selection game gives Alice OPT (chapter 11). inf if she cannot be wrong.
-    """
-    states = np.flatnonzero(market.prior > 0)
-    user, providers = market.user[:, states], market.providers[:, :, states]
-    span = np.ptp(providers, axis=(1, 2))
-    best = user.argmax(axis=0)
-    here = np.arange(states.size)
-    # (providers, actions, states): what each would gain from the truth
-    gain = (providers[:, best, here][:, None, :] - providers) / np.where(span > 0, span, 1)[:, None, None]
-    wrong = user.max(axis=0) - user > TIE * (np.ptp(user) or 1.0)
-    if not wrong.any():
-        return float("inf")
-    # Columns: weights (actions x providers), and m as the difference of two non-negative numbers.
-    k, n_actions = market.n_providers, market.n_actions
-    action, state = np.nonzero(wrong)
-    rows = np.zeros((action.size + n_actions, n_actions * k + 2))
-    for row, (a, y) in enumerate(zip(action, state)):
-        rows[row, a * k : (a + 1) * k] = gain[:, a, y]
-    rows[: action.size, -2:] = -1, 1
-    for a in range(n_actions):
-        rows[action.size + a, a * k : (a + 1) * k] = 1
-    lower = np.concatenate([np.zeros(action.size), np.ones(n_actions)])
-    upper = np.concatenate([np.full(action.size, highspy.kHighsInf), np.ones(n_actions)])
-    solution = solve_linear_program(linear_program([0] * (n_actions * k) + [-1, 1], rows, lower, upper))
-    return float(solution[-2] - solution[-1])
 
 
 def share_kept(value, no_information, opt):

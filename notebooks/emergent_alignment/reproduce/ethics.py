@@ -20,11 +20,19 @@ import pandas as pd
 from .._validation import InputError, finite_array, generator, real_number, whole_number
 from ..datasets import data_folder
 from ..datasets.ethics import SPLITS, load_pairs, scenario_groups, without_scenarios_of
-from ..experiments import METHODS, draw_generator, play_first, run_draws, summarise_games
+from ..experiments import (
+    METHODS,
+    SIMPLE,
+    draw_generator,
+    method_weights,
+    play_first,
+    run_draws,
+    summarise_games,
+)
 from ..hull import second_moments
 from ..markets import slate_market
 from .embeddings import FILES, MODEL, TOKENS, embed
-from .tables import provenance, rounded, write_json, write_tables
+from .tables import provenance, rounded, write_results
 
 SEED = 20210503  # the first day of the conference at which ETHICS appeared
 DRAWS = 200
@@ -152,23 +160,20 @@ def compute(
         "ethics_models": rounded(model_table(data, scores)),
         "ethics_scores": score_table(data, scores["embeddings"]),
     }
-    write_tables(out, tables)
-    write_json(
-        out / "ethics_provenance.json",
-        {
-            **ETHICS,
-            **provenance("ethics", *SPLITS.values()),
-            "tables": [f"{name}.csv" for name in tables],
-            "embeddings": {"model": MODEL, "sha256": FILES, "tokens": TOKENS, "stored_as": "half precision"},
-            "seed": SEED,
-            "draws": draws,
-            "pairs": {part: len(pairs) for part, pairs in data.pairs.items()},
-            "judges": {"pool": POOL, "pairs_each": SLICE, "penalty": PENALTY, "in_table": TABLE_JUDGES},
-            "fit_pairs": FIT_PAIRS,
-            "topics": list(TOPICS),
-            "kinds": {name: asdict(kind) for name, kind in KINDS.items()},
-            "games": {"games": draws, **GAME, "providers": list(GAME_PROVIDERS), "pairs_from": "test"},
-        },
+    write_results(
+        out,
+        "ethics",
+        tables,
+        {**ETHICS, **provenance("ethics", *SPLITS.values())},
+        embeddings={"model": MODEL, "sha256": FILES, "tokens": TOKENS, "stored_as": "half precision"},
+        seed=SEED,
+        draws=draws,
+        pairs={part: len(pairs) for part, pairs in data.pairs.items()},
+        judges={"pool": POOL, "pairs_each": SLICE, "penalty": PENALTY, "in_table": TABLE_JUDGES},
+        fit_pairs=FIT_PAIRS,
+        topics=list(TOPICS),
+        kinds={name: asdict(kind) for name, kind in KINDS.items()},
+        games={"games": draws, **GAME, "providers": list(GAME_PROVIDERS), "pairs_from": "test"},
     )
     return tables
 
@@ -255,7 +260,7 @@ def utility_differences(scores) -> np.ndarray:
 
 
 def pair_weights(differences, sizes) -> dict[int, np.ndarray]:
-    """Weights of the five methods for the first k judges, for every k in `sizes`: k -> (methods, k).
+    """Weights of the methods for the first k judges, for every k in `sizes`: k -> (methods, k).
 
     Least squares against a difference of one on every pair, without an offset: with two options to each
     state, that is `hull.align` with an offset for every state. Methods in the order of `experiments.METHODS`.
@@ -269,23 +274,7 @@ def pair_weights(differences, sizes) -> dict[int, np.ndarray]:
     InputError for arguments that do not fit.
     """
     d = finite_array(differences, "differences", 2, "(judges, pairs)", copy=False)
-    sizes = [whole_number(k, "sizes", 1, len(d)) for k in sizes]
-    moments = second_moments(np.ones(d.shape[1]), d, "none")
-    square, mean = np.diag(moments.gram)[:-1], moments.gram[:-1, -1]
-    scales = np.maximum(mean, 0) / np.where(square > 0, square, 1)
-    weights = {}
-    for k in sizes:
-        as_is = (square - 2 * mean)[:k].argmin()
-        rescaled = (scales**2 * square - 2 * scales * mean)[:k].argmin()
-        by_method = {
-            "best single": np.eye(k)[as_is],
-            "rescaled single": scales[rescaled] * np.eye(k)[rescaled],
-            "plain average": np.full(k, 1 / k),
-            "simplex": moments.align(range(k), weights="simplex").weights,
-            "cone": moments.align(range(k), weights="cone").weights,
-        }
-        weights[k] = np.array([by_method[method] for method in METHODS])
-    return weights
+    return method_weights(second_moments(np.ones(d.shape[1]), d, "none"), sizes)
 
 
 def pair_measures(mixtures, slopes=None) -> dict[str, np.ndarray]:
@@ -466,7 +455,7 @@ def topic_scores(rewards, differences, topics) -> np.ndarray:
 def curve_table(
     data, judges, kind, sizes, draws, n_jobs=1, cache=None, progress=False, title="curves"
 ) -> pd.DataFrame:
-    """Accuracy, squared error and log-loss of the five methods against k, averaged over draws.
+    """Accuracy, squared error and log-loss of the methods against k, averaged over draws.
 
     `judges` are the differences of utility of a pool of judges with people's values, by part.
 
@@ -539,7 +528,7 @@ def _summary(frame):
                 }
             row["log_loss"] = tables["log_loss"][method].mean()
             row["total_weight"] = tables["total_weight"][method].mean()
-            for other in ("plain average", "best single"):
+            for other in SIMPLE:
                 suffix = other.replace(" ", "_")
                 row[f"accuracy_beats_{suffix}"] = _beats(-tables["accuracy"], method, other)
                 row[f"error_beats_{suffix}"] = _beats(tables["error"], method, other)

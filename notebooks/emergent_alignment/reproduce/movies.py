@@ -15,15 +15,25 @@ from ..datasets.movies import (
     STAR,
     Completion,
     complete_table,
-    dense_block,
     load_movies,
     most_rated,
-    taste_groups,
+    split_by_taste,
 )
-from ..experiments import EXACT, METHODS, draw_generator, play_first, run_draws, summarise_games
-from ..hull import second_moments
+from ..datasets.taste import dense_block
+from ..experiments import (
+    EXACT,
+    METHODS,
+    SIMPLE,
+    draw_generator,
+    error_ratios,
+    imitations,
+    play_first,
+    run_draws,
+    summarise,
+    summarise_games,
+)
 from ..markets import slate_market
-from .tables import provenance, rounded, write_json, write_tables
+from .tables import provenance, rounded, write_results
 
 SEED = 20180926  # the day ml-latest-small was made
 DRAWS = 400
@@ -137,47 +147,44 @@ def compute(
     cells = taste_cells(movies)
     tables = {
         "movies_groups": groups_table(cells),
-        "movies_completion": rounded(completion_errors(dense_block(movies, *BLOCK).utilities)),
+        "movies_completion": rounded(completion_errors(dense_block(movies, *BLOCK, start="items").utilities)),
         "movies_alignment": rounded(pd.concat(curves, ignore_index=True)),
         "movies_games": rounded(pd.concat(games, ignore_index=True)),
     }
-    write_tables(out, tables)
-    write_json(
-        out / "movies_provenance.json",
-        {
-            **MOVIELENS,
-            **provenance("movies", *RAW),
-            "tables": [f"{name}.csv" for name in tables],
-            "seed": SEED,
-            "draws": draws,
-            "test_share": TEST_SHARE,
-            "completion": {"rank": RANK, "shrinkage": SHRINKAGE, "folds": FOLDS},
-            "games": {
-                "games": (draws + 1) // 2,
-                **GAME,
-                "providers": list(GAME_SIZES),
-                "bonuses_in_stars": list(BONUSES),
-            },
-            "groups": {
-                "groups": len(cells.sizes),
-                "films": len(cells.items),
-                "people": int(cells.sizes.sum()),
-                "people_in_a_group": [int(cells.sizes.min()), int(cells.sizes.max())],
-                "fewest_ratings_behind_any_value": int(cells.answers.min()),
-                "noise_share": round(cells.noise_share(), 3),
-                "noise_share_without_consensus": round(cells.noise_share(remove_consensus=True), 3),
-                "values": "plain means of utilities in [0, 1], rounded to 4 decimals",
-            },
-            "levels": {
-                name: {
-                    "meaning": level.meaning,
-                    "users": len(level.users),
-                    "films": level.users.shape[1],
-                    "share_rated": round(float((~np.isnan(level.users)).mean()), 3),
-                    "most_providers": level.most_providers,
-                }
-                for name, level in levels.items()
-            },
+    write_results(
+        out,
+        "movies",
+        tables,
+        {**MOVIELENS, **provenance("movies", *RAW)},
+        seed=SEED,
+        draws=draws,
+        test_share=TEST_SHARE,
+        completion={"rank": RANK, "shrinkage": SHRINKAGE, "folds": FOLDS},
+        games={
+            "games": (draws + 1) // 2,
+            **GAME,
+            "providers": list(GAME_SIZES),
+            "bonuses_in_stars": list(BONUSES),
+        },
+        groups={
+            "groups": len(cells.sizes),
+            "films": len(cells.items),
+            "people": int(cells.sizes.sum()),
+            "people_in_a_group": [int(cells.sizes.min()), int(cells.sizes.max())],
+            "fewest_ratings_behind_any_value": int(cells.answers.min()),
+            "noise_share": round(cells.noise_share(), 3),
+            "noise_share_without_consensus": round(cells.noise_share(remove_consensus=True), 3),
+            "values": "plain means of utilities in [0, 1], rounded to 4 decimals",
+        },
+        levels={
+            name: {
+                "meaning": level.meaning,
+                "users": len(level.users),
+                "films": level.users.shape[1],
+                "share_rated": round(float((~np.isnan(level.users)).mean()), 3),
+                "most_providers": level.most_providers,
+            }
+            for name, level in levels.items()
         },
     )
     return tables
@@ -188,7 +195,10 @@ def compute(
 
 def movie_levels(movies: Judgements) -> dict[str, Level]:
     """The levels of chapter 12, by name."""
-    block, dense = dense_block(movies, *BLOCK).utilities, dense_block(movies, *DENSE_BLOCK).utilities
+    block, dense = (
+        dense_block(movies, *BLOCK, start="items").utilities,
+        dense_block(movies, *DENSE_BLOCK, start="items").utilities,
+    )
     cells = taste_cells(movies)
     groups = _one_table("a taste group; providers are the other groups", cells.utilities)
     popular = np.argsort(np.argsort(cells.items["ratings"].to_numpy(), kind="stable"))
@@ -293,7 +303,7 @@ def taste_cells(movies: Judgements, keep=None, shuffle=False):
     shown = most_rated(movies, GROUP_FILMS)
     able = (~np.isnan(movies.utilities[:, ~shown])).sum(axis=1) >= FEWEST_OTHER
     people = movies.where(able if keep is None else able & keep)
-    labels = taste_groups(_films(people, ~shown))
+    labels = split_by_taste(_films(people, ~shown))
     if shuffle:
         labels = np.random.default_rng(SEED).permutation(labels)
     grouped = replace(_films(people, shown), people=people.people.assign(group=labels))
@@ -342,7 +352,7 @@ def film_curves(level: Level, draws: int, seed=SEED, n_jobs=1, cache=None, progr
     """How well k providers imitate Alice on films of hers they were not fitted on.
 
     As `experiments.alignment_curves`, for users who have not judged everything: Alice's judgements, and
-    only they, are split into those to fit on and those to test on. Beside the five methods there are three
+    only they, are split into those to fit on and those to test on. Beside the methods there are three
     yardsticks: "any weights", least squares with weights of any sign; "item mean", the average of everybody
     who could be a provider, with a fitted offset; and, for levels with models, "low-rank model", what
     `Completion.predict` expects from Alice's training judgements.
@@ -362,50 +372,23 @@ def _film_draw(level, sizes, seed, draw):
     items = rng.permutation(np.flatnonzero(~np.isnan(user)))
     tests = round(TEST_SHARE * len(items))
     test, train = np.sort(items[:tests]), np.sort(items[tests:])
-    constant = user[train].mean()
-    best_constant = {
-        "train": np.mean((user[train] - constant) ** 2),
-        "test": np.mean((user[test] - constant) ** 2),
-    }
-
-    def errors(prediction):
-        """Training and test error of a prediction (items,), after an offset fitted in training."""
-        residual = prediction - user
-        residual = residual - residual[train].mean()
-        return [
-            float(np.mean(residual[part] ** 2) / best_constant[name])
-            for name, part in (("train", train), ("test", test))
-        ]
-
-    moments = second_moments(user[train], providers[:, train])
-    own = user[train] - constant
-    others = providers[:, train] - providers[:, train].mean(axis=1, keepdims=True)
-    spread = (others**2).mean(axis=1)
-    scales = np.maximum(others @ own, 0) / len(train) / np.where(spread > 0, spread, 1)
-    as_is = ((others - own) ** 2).mean(axis=1)
-    rescaled = ((scales[:, None] * others - own) ** 2).mean(axis=1)
-    yardsticks = {"item mean": errors(crowd)}
+    yardsticks = {"item mean": crowd}
     if model is not None:
         known = np.full(len(user), np.nan)
         known[train] = user[train]
-        yardsticks["low-rank model"] = errors(model.predict(known))
-    rows = []
+        yardsticks["low-rank model"] = model.predict(known)
+    made = imitations(user, providers, train, sizes)
+    own, others = (part - part.mean(axis=-1, keepdims=True) for part in (user[train], providers[:, train]))
     for k in sizes:
-        best, best_rescaled = as_is[:k].argmin(), rescaled[:k].argmin()
-        weights = {
-            "best single": np.eye(k)[best],
-            "rescaled single": scales[best_rescaled] * np.eye(k)[best_rescaled],
-            "plain average": np.full(k, 1 / k),
-            "simplex": moments.align(range(k), weights="simplex").weights,
-            "cone": moments.align(range(k), weights="cone").weights,
-            "any weights": np.linalg.lstsq(others[:k].T, own, rcond=EXACT)[0],
-        }
-        free = k >= len(train) and _free_directions(providers[:k], train)
-        for method, w in weights.items():
-            train_error, test_error = errors(w @ providers[:k])
-            undetermined = free and train_error < EXACT and method in ("simplex", "cone", "any weights")
-            rows.append((draw, k, method, train_error, test_error, undetermined))
-        rows += [(draw, k, method, *pair, False) for method, pair in yardsticks.items()]
+        made[k, "any weights"] = np.linalg.lstsq(others[:k].T, own, rcond=EXACT)[0] @ providers[:k]
+        made |= {(k, method): guess for method, guess in yardsticks.items()}
+    free = {k: k >= len(train) and _free_directions(providers[:k], train) for k in sizes}
+    rows = []
+    for (k, method), guess in made.items():
+        offset = np.mean(user[train] - guess[train])
+        train_error, test_error = error_ratios(user, guess + offset, train, test)
+        fitted = method in ("simplex", "cone", "any weights")
+        rows.append((draw, k, method, train_error, test_error, fitted and free[k] and train_error < EXACT))
     return rows
 
 
@@ -427,33 +410,12 @@ def summarise_films(curves: pd.DataFrame, level: str) -> pd.DataFrame:
     share of draws in which the method's test error is below that of the item mean, and to_item_mean, the
     mean of their ratio. If any fit of a row was undetermined, its test results are NaN.
     """
-    rows = []
-    for k, part in curves.groupby("k"):
-        test, train, undetermined = (
-            part.pivot(index="draw", columns="method", values=name)
-            for name in ("test", "train", "undetermined")
-        )
-        for method in [name for name in (*METHODS, *REFERENCES) if name in test]:
-            ratio = test[method]
-            results = {
-                "mean": ratio.mean(),
-                "low": ratio.quantile(0.05),
-                "high": ratio.quantile(0.95),
-                "median": ratio.median(),
-                **{
-                    f"beats_{other.replace(' ', '_')}": (ratio < test[other] - 1e-9).mean()
-                    for other in ("best single", "plain average", "item mean")
-                },
-                "to_item_mean": (ratio / test["item mean"]).mean(),
-            }
-            share = undetermined[method].mean()
-            if share > 0:
-                results = dict.fromkeys(results, np.nan)
-            rows.append(
-                {"level": level, "k": k, "method": method, **results}
-                | {"train": train[method].mean(), "undetermined": share, "draws": len(ratio)}
-            )
-    return pd.DataFrame(rows)
+    methods = [name for name in (*METHODS, *REFERENCES) if name in set(curves["method"])]
+    table = summarise(curves, level, methods=methods, against=(*SIMPLE, "item mean"))
+    test = curves.pivot(index=["draw", "k"], columns="method", values="test")
+    ratio = test.div(test["item mean"], axis=0).groupby("k").mean().stack().rename("to_item_mean")
+    table = table.drop(columns="noise_share").join(ratio, on=["k", "method"])
+    return table.assign(to_item_mean=table["to_item_mean"].where(table["mean"].notna()))
 
 
 # How good a completion is --------------------------------------------------------------------------------

@@ -6,17 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._validation import whole_number
 from ..datasets import KINDS, data_folder, demographic_cells, load_poll
-from .levels import Level, describe_levels, level_of_cells, level_of_people, play_levels
-from .tables import provenance, rounded, write_json, write_tables
+from .levels import Level, Plan, describe_levels, level_of_cells, level_of_people, play_levels
+from .tables import provenance, rounded, write_results
 
-SEED = 20200915  # the first day of the poll's field work
-DRAWS = 500
-PROVIDERS = (1, 2, 3, 5, 10, 20, 50, 100)
-GAME_PROVIDERS = tuple(range(1, 9))
-TEST_SHARE = 0.4
-GAME = {"slates": 10, "options": 3, "bid_step": 0.001}
+PLAN = Plan(seed=20200915, game_providers=tuple(range(1, 9)))  # the first day of the poll's field work
 FEWEST_IN_TABLE = 20
 PARTY_CELLS = ("race", "gender", "education", "age", "party")
 TABLE_CELLS = ("party", "age", "education")
@@ -48,46 +42,27 @@ def compute(
     opinion_cells_provenance.json and opinions_provenance.json are written.
     """
     out = data_folder() if out is None else Path(out)
-    draws = whole_number(DRAWS if draws is None else draws, "draws", 1)
-    levels = opinion_levels(data_dir)
-    run = {"n_jobs": n_jobs, "cache": cache, "progress": progress}
-    curves, games = play_levels(levels, PROVIDERS, GAME_PROVIDERS, draws, SEED, TEST_SHARE, GAME, **run)
+    plan, levels = PLAN.with_draws(draws), opinion_levels(data_dir)
+    curves, games = play_levels(levels, plan, n_jobs, cache, progress)
     cells, table = opinion_table(data_dir)
-    tables = {
-        "opinion_cells": table,
-        "opinion_items": cells.items.reset_index(),
-        "opinions_alignment": curves,
-        "opinions_games": games,
-    }
-    write_tables(out, tables)
     origin = {**POLL, **provenance("opinions", "nonvoters")}
-    write_json(
-        out / "opinion_cells_provenance.json",
-        {
-            **origin,
-            "tables": ["opinion_cells.csv", "opinion_items.csv"],
-            "grouped_by": list(TABLE_CELLS),
-            "cells": len(table),
-            "items": len(cells.items),
-            "people": int(cells.sizes.sum()),
-            "fewest_answers_required": FEWEST_IN_TABLE,
-            "fewest_answers_behind_any_value": int(cells.answers.min()),
-            "values": "plain means of utilities in [0, 1], rounded to 4 decimals",
-        },
+    averages = {"opinion_cells": table, "opinion_items": cells.items.reset_index()}
+    write_results(
+        out,
+        "opinion_cells",
+        averages,
+        origin,
+        grouped_by=list(TABLE_CELLS),
+        cells=len(table),
+        items=len(cells.items),
+        people=int(cells.sizes.sum()),
+        fewest_answers_required=FEWEST_IN_TABLE,
+        fewest_answers_behind_any_value=int(cells.answers.min()),
+        values="plain means of utilities in [0, 1], rounded to 4 decimals",
     )
-    write_json(
-        out / "opinions_provenance.json",
-        {
-            **origin,
-            "tables": ["opinions_alignment.csv", "opinions_games.csv"],
-            "seed": SEED,
-            "draws": draws,
-            "test_share": TEST_SHARE,
-            "games": {"games": draws, **GAME, "providers": list(GAME_PROVIDERS)},
-            "levels": describe_levels(levels),
-        },
-    )
-    return tables
+    results = {"opinions_alignment": curves, "opinions_games": games}
+    write_results(out, "opinions", results, origin, **plan.describe(), levels=describe_levels(levels))
+    return {**averages, **results}
 
 
 def opinion_levels(data_dir=None) -> dict[str, Level]:

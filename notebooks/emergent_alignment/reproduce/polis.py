@@ -8,20 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .._validation import whole_number
 from ..datasets import data_folder
 from ..datasets.polis import SIDES, load_polis
 from ..datasets.taste import dense_block, groups_by_taste
-from .levels import Level, describe_levels, level_of_cells, level_of_people, play_levels
-from .tables import provenance, rounded, write_json, write_tables
+from .levels import Level, Plan, describe_levels, level_of_cells, level_of_people, play_levels
+from .tables import provenance, rounded, write_results
 
-SEED = 20180202  # the day of the first statement
-DRAWS = 500
-PROVIDERS = (1, 2, 3, 5, 10, 20, 50, 100)
-GAME_PROVIDERS = (1, 2, 4)
-TEST_SHARE = 0.4
+PLAN = Plan(seed=20180202, game_providers=(1, 2, 4))  # the day of the first statement
 FEWER = {60: 0.8, 120: 0.6}  # statements to fit on, and the share left to test on
-GAME = {"slates": 10, "options": 3, "bid_step": 0.001}
 PEOPLE_BLOCK = (150, 300)  # people, statements: without a missing vote
 GROUPS_BLOCK = (400, 200)  # larger, for averages over groups
 FEWEST_IN_GROUP = 10
@@ -64,34 +58,21 @@ def compute(
     polis_provenance.json is written.
     """
     out = data_folder() if out is None else Path(out)
-    draws = whole_number(DRAWS if draws is None else draws, "draws", 1)
-    levels = polis_levels(data_dir)
+    plan, levels = PLAN.with_draws(draws), polis_levels(data_dir)
     run = {"n_jobs": n_jobs, "cache": cache, "progress": progress}
-    curves, games = play_levels(levels, PROVIDERS, GAME_PROVIDERS, draws, SEED, TEST_SHARE, GAME, **run)
+    curves, games = play_levels(levels, plan, **run)
     fewer = fewer_statements(levels["individuals"])
     parts = [curves]
     for (name, level), share in zip(fewer.items(), FEWER.values()):
-        parts.append(play_levels({name: level}, PROVIDERS, (), draws, SEED, share, GAME, **run)[0])
-    levels = {**levels, **fewer}
+        parts.append(play_levels({name: level}, replace(plan, test_share=share), **run)[0])
     tables = {
         "polis_alignment": pd.concat(parts, ignore_index=True),
         "polis_games": games,
         "polis_examples": polis_examples(data_dir),
     }
-    write_tables(out, tables)
-    write_json(
-        out / "polis_provenance.json",
-        {
-            **CONVERSATION,
-            **provenance("polis", "polis_votes", "polis_comments"),
-            "tables": [f"{name}.csv" for name in tables],
-            "seed": SEED,
-            "draws": draws,
-            "test_share": TEST_SHARE,
-            "games": {"games": draws, **GAME, "providers": list(GAME_PROVIDERS)},
-            "levels": describe_levels(levels),
-        },
-    )
+    origin = {**CONVERSATION, **provenance("polis", "polis_votes", "polis_comments")}
+    about = {**plan.describe(), "levels": describe_levels({**levels, **fewer})}
+    write_results(out, "polis", tables, origin, **about)
     return tables
 
 

@@ -7,22 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .._validation import whole_number
 from ..datasets import Judgements, data_folder
 from ..datasets.dices import load_dices
 from ..datasets.taste import groups_by_taste, taste_groups
-from ..experiments import METHODS, draw_generator, play_first, run_draws, summarise, summarise_games
-from ..hull import second_moments
+from ..experiments import (
+    METHODS,
+    draw_generator,
+    error_ratios,
+    imitations,
+    play_first,
+    run_draws,
+    summarise,
+    summarise_games,
+)
 from ..markets import slate_market
-from .levels import Level, describe_levels, level_of_cells, level_of_people, play_levels
-from .tables import provenance, rounded, write_json, write_tables
+from .levels import Level, Plan, describe_levels, level_of_cells, level_of_people, play_levels
+from .tables import provenance, rounded, write_results
 
-SEED = 20230620  # the day the data set's paper appeared
-DRAWS = 500
-PROVIDERS = (1, 2, 3, 5, 10, 20, 50, 100)
-GAME_PROVIDERS = (1, 2, 4)
-TEST_SHARE = 0.4
-GAME = {"slates": 10, "options": 3, "bid_step": 0.001}
+PLAN = Plan(seed=20230620, game_providers=(1, 2, 4))  # the day the data set's paper appeared
 MOST_ALIKE = 0.95  # a rater who gives one answer more often than this is not used
 AGREEING = 104  # as many raters as the authors kept
 FEWEST_IN_GROUP = 5
@@ -55,14 +57,13 @@ def compute(
     safety_provenance.json is written.
     """
     out = data_folder() if out is None else Path(out)
-    draws = whole_number(DRAWS if draws is None else draws, "draws", 1)
-    dices = load_dices(data_dir)
+    plan, dices = PLAN.with_draws(draws), load_dices(data_dir)
     levels, raters = safety_levels(dices), varied(dices).utilities
     run = {"n_jobs": n_jobs, "cache": cache, "progress": progress}
-    curves, games = play_levels(levels, PROVIDERS, GAME_PROVIDERS, draws, SEED, TEST_SHARE, GAME, **run)
+    curves, games = play_levels(levels, plan, **run)
     expert = dices.items["expert"].to_numpy()
-    drawn = expert_curves(expert, raters, PROVIDERS, draws, SEED, TEST_SHARE, **run)
-    played = expert_games(expert, raters, GAME_PROVIDERS, draws, SEED, **GAME, **run)
+    drawn = expert_curves(expert, raters, plan, **run)
+    played = expert_games(expert, raters, plan, **run)
     tables = {
         "safety_alignment": pd.concat([curves, rounded(summarise(drawn, "experts"))], ignore_index=True),
         "safety_games": pd.concat([games, rounded(summarise_games(played, "experts"))], ignore_index=True),
@@ -74,20 +75,8 @@ def compute(
         **about["raters"],
         "meaning": "Alice is the experts' verdict; providers as in the first level",
     }
-    write_tables(out, tables)
-    write_json(
-        out / "safety_provenance.json",
-        {
-            **RATINGS,
-            **provenance("safety", "dices_ratings", "dices_gold"),
-            "tables": [f"{name}.csv" for name in tables],
-            "seed": SEED,
-            "draws": draws,
-            "test_share": TEST_SHARE,
-            "games": {"games": draws, **GAME, "providers": list(GAME_PROVIDERS)},
-            "levels": about,
-        },
-    )
+    origin = {**RATINGS, **provenance("safety", "dices_ratings", "dices_gold")}
+    write_results(out, "safety", tables, origin, **plan.describe(), levels=about)
     return tables
 
 
@@ -167,7 +156,7 @@ def safety_levels(dices: Judgements) -> dict[str, Level]:
     }
 
 
-def expert_curves(expert, raters, sizes, draws, seed, test_share, **run) -> pd.DataFrame:
+def expert_curves(expert, raters, plan: Plan, **run) -> pd.DataFrame:
     """As `experiments.alignment_curves`, but Alice is always the experts, and only the raters are drawn.
 
     expert : (items,) 1 safe, 0 unsafe. raters : (raters, items). run : n_jobs, cache, progress.
@@ -179,11 +168,11 @@ def expert_curves(expert, raters, sizes, draws, seed, test_share, **run) -> pd.D
     arguments = {
         "expert": expert,
         "raters": raters,
-        "sizes": sorted(sizes),
-        "seed": seed,
-        "test_items": round(test_share * len(expert)),
+        "sizes": sorted(plan.providers),
+        "seed": plan.seed,
+        "test_items": round(plan.test_share * len(expert)),
     }
-    rows = run_draws(_expert_draw, arguments, draws, title="experts", **run)
+    rows = run_draws(_expert_draw, arguments, plan.draws, title="experts", **run)
     return pd.DataFrame(rows, columns=["draw", "k", "method", "train", "test", "undetermined", "agrees"])
 
 
@@ -192,30 +181,13 @@ def _expert_draw(expert, raters, sizes, seed, test_items, draw):
     providers = raters[rng.permutation(len(raters))[: max(sizes)]]
     items = rng.permutation(len(expert))
     test, train = np.sort(items[:test_items]), np.sort(items[test_items:])
-    moments = second_moments(expert[train], providers[:, train])
-    alone = {
-        kind: [moments.align([i], weights=kind) for i in range(max(sizes))] for kind in ("simplex", "cone")
-    }
-    constant = {"train": expert[train].var(), "test": ((expert[test] - expert[train].mean()) ** 2).mean()}
     rows = []
+    for (k, method), imitation in imitations(expert, providers, train, sizes).items():
+        agrees = (imitation[test] > 0.5) == (expert[test] > 0.5)
+        rows.append(
+            (draw, k, method, *error_ratios(expert, imitation, train, test), False, float(agrees.mean()))
+        )
     for k in sizes:
-        pick = {kind: int(np.argmin([fit.error for fit in fits[:k]])) for kind, fits in alone.items()}
-        weights = {
-            "best single": np.eye(k)[pick["simplex"]],
-            "rescaled single": alone["cone"][pick["cone"]].weights * np.eye(k)[pick["cone"]],
-            "plain average": np.full(k, 1 / k),
-            "simplex": moments.align(range(k), weights="simplex").weights,
-            "cone": moments.align(range(k), weights="cone").weights,
-        }
-        for method in METHODS:
-            imitation = weights[method] @ providers[:k]
-            residual = imitation + (expert - imitation)[train].mean() - expert
-            ratio = [
-                (residual[part] ** 2).mean() / constant[name]
-                for name, part in (("train", train), ("test", test))
-            ]
-            agrees = ((residual + expert)[test] > 0.5) == (expert[test] > 0.5)
-            rows.append((draw, k, method, *map(float, ratio), False, float(agrees.mean())))
         agrees = (providers[:k].mean(axis=0)[test] > 0.5) == (expert[test] > 0.5)
         rows.append((draw, k, VOTE, np.nan, np.nan, False, float(agrees.mean())))
     return rows
@@ -239,18 +211,16 @@ def agreement(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).loc[order].reset_index()
 
 
-def expert_games(expert, raters, sizes, games, seed, slates, options, bid_step, **run) -> pd.DataFrame:
+def expert_games(expert, raters, plan: Plan, **run) -> pd.DataFrame:
     """As `experiments.game_curve`, but Alice is always the experts, and only the raters are drawn."""
     arguments = {
         "expert": expert,
         "raters": raters,
-        "sizes": sorted(sizes),
-        "seed": seed,
-        "slates": slates,
-        "options": options,
-        "bid_step": bid_step,
+        "sizes": sorted(plan.game_providers),
+        "seed": plan.seed,
+        **plan.game,
     }
-    return pd.DataFrame(run_draws(_expert_game, arguments, games, title="experts' games", **run))
+    return pd.DataFrame(run_draws(_expert_game, arguments, plan.draws, title="experts' games", **run))
 
 
 def _expert_game(expert, raters, sizes, seed, slates, options, bid_step, draw):

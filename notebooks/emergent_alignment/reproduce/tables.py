@@ -36,15 +36,15 @@ def write(path: Path, text: str):
         raise
 
 
-def write_json(path: Path, content: dict):
-    """Write a dict as JSON, whole or not at all."""
-    write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def write_results(out: Path, name: str, tables: dict[str, pd.DataFrame], origin: dict, **details):
+    """Write each table as out/<its name>.csv, and where they come from as out/<name>_provenance.json.
 
-
-def write_tables(out: Path, tables: dict[str, pd.DataFrame]):
-    """Write each table as out/<name>.csv."""
-    for name, content in tables.items():
-        write(out / f"{name}.csv", content.to_csv(index=False, lineterminator="\n"))
+    That file holds `origin`, the names of the tables and `details`, in this order.
+    """
+    for table, content in tables.items():
+        write(out / f"{table}.csv", content.to_csv(index=False, lineterminator="\n"))
+    about = {**origin, "tables": [f"{table}.csv" for table in tables], **details}
+    write(out / f"{name}_provenance.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
 def provenance(experiment: str, *sources: str) -> dict:
