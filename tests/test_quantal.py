@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import linprog, minimize_scalar
 from scipy.special import lambertw, logsumexp, softmax
 
 from emergent_alignment import InputError, Market, align, quantal, sample_market
@@ -436,39 +436,58 @@ def test_margin_bound_is_tight():
 # The deviation lemma ----------------------------------------------------------------------------------------
 
 
+def value(law, utility):
+    return (law * utility).sum()
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_deviation_lemma(seed):
-    """On random laws, with alpha and delta as small as they can be; also with 2 eps TV(D, D*)."""
+    """With 2 eps TV(D, D*), and with D the worst law for Alice under which nobody gains more than alpha."""
     rng = np.random.default_rng(seed)
     k, actions, states = rng.integers([1, 1, 1], [4, 5, 5])
     prior = rng.dirichlet(np.ones(states))
     if seed % 4 == 0:
         prior = np.eye(states)[0]
-    providers, user = rng.uniform(size=(k, actions, states)), rng.uniform(size=(actions, states))
+    providers = rng.uniform(size=(k, actions, states))
     weights = rng.exponential(size=k) * rng.integers(0, 2, size=k)
-    offset = rng.normal(size=states)
-    eps = np.abs(np.tensordot(weights, providers, axes=1) + offset - user)[:, prior > 0].max()
+    heard = np.flatnonzero(weights)
 
     def law():
         sharp = rng.choice([0.05, 1.0])
         return rng.dirichlet(np.full(actions, sharp), size=states).T * prior
 
-    def value(outcome, utility):
-        return (outcome * utility).sum()
+    for _ in range(8):
+        residual = 0.05 * rng.uniform(-1, 1, size=(actions, states))
+        if rng.integers(2):  # equally large everywhere
+            residual = 0.05 * np.sign(residual)
+        user = np.tensordot(weights, providers, axes=1) + rng.normal(size=states) - residual
+        eps = np.abs(residual[:, prior > 0]).max()
+        target, moved = law(), rng.choice([0, 0.03, 0.3])
+        deviations = [(1 - moved) * target + moved * law() for _ in range(k)]
+        delta = max((np.abs(deviations[i] - target).sum() / 2 for i in heard), default=0)
+        # at least so large that D* itself is allowed
+        alpha = max([0, *(value(deviations[i] - target, providers[i]) for i in heard)]) + rng.choice([0, 0.1])
+        allowed = [(-providers[i].ravel(), alpha - value(deviations[i], providers[i])) for i in heard]
+        rows, limits = zip(*allowed, strict=True) if allowed else (None, None)
+        worst = linprog(user.ravel(), rows, limits, np.tile(np.eye(states), actions), prior)
+        distance = total_variation(worst.x, target.ravel())
+        loss = value(target, user) - worst.fun
+        assert loss <= 2 * eps * distance + weights.sum() * (alpha + delta) + 1e-7
 
-    for _ in range(30):
-        now, target = law(), law()
-        deviations = [law() if rng.integers(2) else 0.9 * target + 0.1 * law() for _ in range(k)]
-        positive = [i for i in range(k) if weights[i] > 0]
-        alpha = max(
-            (value(deviations[i], providers[i]) - value(now, providers[i]) for i in positive), default=0
-        )
-        delta = max((np.abs(deviations[i] - target).sum() / 2 for i in positive), default=0)
-        alpha = max(alpha, 0)
-        loss = value(target, user) - value(now, user)
-        distance = np.abs(now - target).sum() / 2
-        assert loss <= 2 * eps * distance + weights.sum() * (alpha + delta) + TOLERANCE
-        assert distance <= 1 + TOLERANCE
+
+@pytest.mark.parametrize("weight, eps, alpha, delta", [(1.5, 0.2, 0.1, 0.3), (1, 0, 0.2, 0), (2, 0.3, 0, 0)])
+@pytest.mark.parametrize("distance", [0.4, 1])
+def test_deviation_lemma_is_attained(weight, eps, alpha, delta, distance):
+    """By one provider and one state: none of the terms can be dropped and no constant improved."""
+    provider, residual = np.array([1.0, 1, 0]), eps * np.array([-1, 1, 1])
+    user = weight * provider - residual
+    target, deviation = np.array([1.0, 0, 0]), np.array([1 - delta, 0, delta])
+    now = np.array([1 - distance, distance - alpha - delta, alpha + delta])
+    assert total_variation(deviation, target) == pytest.approx(delta)
+    assert total_variation(now, target) == pytest.approx(distance)
+    assert value(deviation, provider) - value(now, provider) == pytest.approx(alpha)
+    loss = value(target, user) - value(now, user)
+    assert loss == pytest.approx(2 * eps * distance + weight * (alpha + delta))
 
 
 # The theorem ------------------------------------------------------------------------------------------------
