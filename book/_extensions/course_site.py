@@ -3,7 +3,8 @@
 - The address of the repository comes from the environment variable COURSE_REPOSITORY, so that every fork publishes its own;
   without it a page has no launch buttons that would lead nowhere.
 - Faults of the theme and its extensions are mended: scripts that are included twice (an error in the browser's
-  console) or need another host, and a list of references that is no list to a screen reader.
+  console) or need another host, a list of references that is no list to a screen reader, a link that starts with a blank.
+- Lines break where a reader expects it: not between a number and its per cent, and in a table inside long names.
 - The built site is packed for readers without a network.
 """
 
@@ -11,6 +12,8 @@ import os
 import re
 import zipfile
 from pathlib import Path
+
+from docutils import nodes
 
 REPOSITORY_VARIABLE, BRANCH_VARIABLE = "COURSE_REPOSITORY", "COURSE_BRANCH"
 PLACEHOLDER = "https://github.com/OWNER/NAME"
@@ -53,8 +56,22 @@ def leave_buttons_to_chapters(app, env):
             metadata.pop("kernelspec", None)
 
 
+def keep_per_cent(app, doctree, docname):
+    """No line break between a number and its per cent, in text and not in code."""
+    for text in list(doctree.findall(nodes.Text)):
+        if " %" in text and not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.math):
+            text.parent.replace(text, nodes.Text(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)))
+
+
+def let_names_break(cell):
+    """A cell of a table in which names of code may break after an underscore, a point or a bracket."""
+    return re.sub(
+        r'(?<=<span class="pre">)[^<]+', lambda name: re.sub(r"([_.(])(?=\w)", r"\1<wbr>", name[0]), cell[0]
+    )
+
+
 def mend_page(app, pagename, templatename, context, doctree):
-    """Every script once, none for live code by another host's kernel, and a list of references without a role."""
+    """Every script once, none for live code by another host's kernel, and what is wrong in the page's text."""
     kept = {}
     for script in context.get("script_files", ()):
         filename, attributes = getattr(script, "filename", script), getattr(script, "attributes", {})
@@ -63,9 +80,9 @@ def mend_page(app, pagename, templatename, context, doctree):
             kept.setdefault((str(filename), body), script)
     context["script_files"] = list(kept.values())
     if "body" in context:
-        context["body"] = context["body"].replace(
-            '<div role="list" class="citation-list">', '<div class="citation-list">'
-        )
+        body = context["body"].replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        body = re.sub(r"(Solution to)(<a [^>]*>) ", r"\1 \2", body)
+        context["body"] = re.sub(r"<td>.*?</td>", let_names_break, body, flags=re.DOTALL)
 
 
 def pack(app, exception):
@@ -94,6 +111,7 @@ def setup(app):
     app.connect("config-inited", offer_the_repository)
     app.connect("source-read", name_the_repository)
     app.connect("env-updated", leave_buttons_to_chapters)
+    app.connect("doctree-resolved", keep_per_cent)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", pack)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -35,6 +35,7 @@ _STYLE = """
 color:var(--pst-color-text-base,var(--jp-content-font-color1,#1a1a1a));background:var(--pst-color-surface,var(--jp-layout-color1,#fff))}
 .explorer p{margin:.5rem 0}.explorer .title{font-weight:600;margin-top:0}.explorer .says{min-height:3em}
 .explorer label{display:flex;flex-wrap:wrap;align-items:center;gap:0 .75rem;min-height:44px;margin:0}
+.explorer label:has(select){padding-block:.3rem}
 .explorer input[type=range]{flex:1 1 10rem;min-width:0;height:44px;margin:0;accent-color:#0072b2;cursor:pointer}
 .explorer select{min-height:44px;max-width:100%;padding:.25rem .5rem;font:inherit;color:inherit;border:1px solid currentColor;border-radius:.25rem;
 background:var(--pst-color-background,var(--jp-layout-color0,#fff))}
@@ -42,7 +43,7 @@ background:var(--pst-color-background,var(--jp-layout-color0,#fff))}
 .explorer :focus-visible{outline:3px solid #d55e00;outline-offset:2px}
 .explorer img{display:block;width:100%;height:auto;margin:.5rem 0;padding:0;background:#fff;border-radius:.25rem}
 .explorer svg{display:block;width:100%;max-width:30rem;height:auto;margin:.5rem auto;background:#fff;border-radius:.25rem;cursor:crosshair}
-.explorer svg .grip{cursor:grab}
+.explorer svg .grip{cursor:grab}.explorer svg text{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}
 .explorer dl.weights{display:grid;grid-template-columns:auto 1fr;gap:.25rem .75rem;margin:.5rem 0}
 .explorer .weights dt,.explorer .weights dd{float:none;width:auto;margin:0;font-weight:400}
 .explorer .weights dd{display:flex;justify-content:space-between;align-items:center;gap:1rem;font-variant-numeric:tabular-nums}
@@ -461,7 +462,12 @@ class PointExplorer:
         default = finite_array(default, "default", 1, "(x and y,)")
         if default.size != 2:
             raise InputError(f"default must be a point (x, y); got {self.default!r}.")
-        for name in ("title", "user", "error_label", *(["bound_label"] if self.bound_label is not None else [])):
+        for name in (
+            "title",
+            "user",
+            "error_label",
+            *(["bound_label"] if self.bound_label is not None else []),
+        ):
             _check_text(getattr(self, name), name)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "names", names_tuple(self.names, "names", len(points), "Bob "))
@@ -507,7 +513,7 @@ class PointExplorer:
             if weights.size != k or nearest.size != 2:
                 raise InputError(f"evaluate must return {k} weights and a nearest point (x, y) {place}.")
             if min(error, weights.min(), *bound) < -1e-6:
-                raise InputError(f"evaluate must return an error and weights of zero or more {place}.")
+                raise InputError(f"evaluate must return an error, bound and weights of zero or more {place}.")
             table[j, i] = [error, *nearest, *weights, *bound]
         return np.round(table, 3) + 0.0  # no -0.0
 

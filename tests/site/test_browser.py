@@ -43,6 +43,13 @@ TOO_WIDE = """width => [...document.querySelectorAll("body *")].filter(element =
 }).slice(0, 10).map(e => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)}`)"""
 
 
+# What is wider than its box and neither shows nor scrolls.
+CUT_OFF = """() => [...document.querySelectorAll(".bd-article *, .prev-next-footer *")].filter(element => {
+  const style = getComputedStyle(element);
+  return /hidden|clip/.test(style.overflowX) && element.clientWidth > 20 && element.scrollWidth > element.clientWidth + 2
+    && !element.closest("mjx-assistive-mml, .visually-hidden");
+}).slice(0, 10).map(e => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 60)}`)"""
+
 # A formula that was not recognised leaves its dollar sign in the text.
 DOLLARS = """() => {
   const walker = document.createTreeWalker(document.querySelector(".bd-article") ?? document.body, NodeFilter.SHOW_TEXT);
@@ -100,9 +107,24 @@ def test_fits_a_phone(visit, page_name):
     page.evaluate(OPEN_EVERYTHING)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(TOO_WIDE, 360) == []
+    assert page.evaluate(CUT_OFF) == []
     page.evaluate(THIN_OUT)
     found = faults(page, {"runOnly": ["scrollable-region-focusable", "target-size"]})
     assert not found, "\n".join(found)
+
+
+def test_formulas_break_like_text_and_keep_their_punctuation(visit):
+    page = visit("notebooks/16_learning_providers.html", viewport={"width": 360, "height": 740})
+    page.wait_for_function("() => document.documentElement.dataset.formulas === 'set'")
+    page.evaluate(OPEN_EVERYTHING)
+    inline = "mjx-container:not([display])"
+    broken = page.evaluate(f"() => [...document.querySelectorAll('{inline}')].filter(f => f.getClientRects().length > 1).length")
+    assert broken > 10
+    alone = f"""() => [...document.querySelectorAll("{inline}")].filter(formula => {{
+      const after = (formula.closest("span.math") ?? formula).nextSibling;
+      return after?.nodeType === Node.TEXT_NODE && /^[.,;:)]/.test(after.data) && !formula.closest(".unbroken");
+    }}).length"""
+    assert page.evaluate(alone) == 0
 
 
 def test_prints_without_the_navigation(visit):

@@ -51,6 +51,29 @@ def test_only_chapters_have_launch_buttons():
     assert "kernelspec" not in metadata["index"] and "kernelspec" in metadata["notebooks/01_x"]
 
 
+def test_a_number_keeps_its_per_cent_in_text_only():
+    from docutils import nodes
+    from docutils.utils import new_document
+
+    page = new_document("page")
+    text = nodes.paragraph("", "", nodes.Text("In 95 % and 5 % of cases, x % 2, "), nodes.literal("", "n = 95 %"))
+    page += [text, nodes.literal_block("", "print(95 % 7)")]
+    course_site.keep_per_cent(None, page, "page")
+    space = "\N{NO-BREAK SPACE}"
+    assert page.astext() == f"In 95{space}% and 5{space}% of cases, x % 2, n = 95 %\n\nprint(95 % 7)"
+
+
+def test_names_break_in_tables_only_and_links_start_with_a_word():
+    code = '<code><span class="pre">test_a.b_c(x)</span></code>'
+    solution = '<p>Solution to<a class="reference" href="#ex"> Exercise 1</a></p>'
+    context = {"script_files": [], "body": f"<p>{code}</p><td><p>{code} a_b</p></td>{solution}"}
+    course_site.mend_page(None, "page", "page.html", context, None)
+    broken = code.replace("test_a.b_c(x)", "test_<wbr>a.<wbr>b_<wbr>c(<wbr>x)")
+    assert context["body"] == (
+        f'<p>{code}</p><td><p>{broken} a_b</p></td><p>Solution to <a class="reference" href="#ex">Exercise 1</a></p>'
+    )
+
+
 def test_every_script_stays_once():
     def script(filename, **attributes):
         return SimpleNamespace(filename=filename, attributes=attributes)
