@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 DATA_VARIABLE = "EMERGENT_ALIGNMENT_DATA"
+
+# Here, so that it is loaded before any test is decorated: the same examples on every machine, and no deadline.
+settings.register_profile("course", derandomize=True, deadline=None, max_examples=100)
+settings.load_profile("course")
 
 
 def raw_data_folder():

@@ -1,5 +1,6 @@
 """Certificates against cvxpy, scipy, brute force, exact arithmetic and the games they speak about."""
 
+import re
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -10,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from emergent_alignment import InputError, Market, align, judge_and_prosecutor, sample_market, slate_market
+from emergent_alignment import (
+    InputError,
+    Market,
+    align,
+    certificates,
+    judge_and_prosecutor,
+    sample_market,
+    slate_market,
+)
 from emergent_alignment.certificates import (
     Certificate,
     argmax_weights,
@@ -90,6 +99,14 @@ def test_the_guarantee_is_that_of_the_definition(obedience):
         certificate = certify(market, obedience)
         check_both_sides(certificate)
         assert certificate.value == pytest.approx(reference(market, obedience), abs=1e-7)
+
+
+@pytest.mark.parametrize("slack", [-0.1, [0.1], np.zeros((2, 0)), [[0.1, 0.1], [0.1]], "none", np.nan])
+def test_slack_is_one_number_or_one_for_each_provider(slack):
+    with pytest.raises(InputError, match="^slack must"):
+        certify(
+            sample_market("free", np.random.default_rng(0), providers=2, actions=2, states=2), slack=slack
+        )
 
 
 def test_slack_lowers_the_floors():
@@ -179,6 +196,9 @@ def test_a_benchmark_of_ones_own():
         assert certificate.opt == pytest.approx((law * market.user).sum())
         assert certificate.value <= certificate.opt + 1e-9
         np.testing.assert_allclose(certificate.floors, (market.providers * law).sum(axis=(1, 2)), atol=1e-12)
+        prices = certificate.obedience_prices
+        proved = proved_value(market, certificate.weights, prices, benchmark=law)
+        assert proved == pytest.approx(certificate.value, abs=1e-12)
         # Reading the two pools as the states gives the same guarantee at most: the states say more than that.
         joint = np.concatenate([market.user[None], market.providers]) * market.prior
         mass = np.array([market.prior[:2].sum(), market.prior[2:].sum()])
@@ -202,13 +222,30 @@ def test_errors():
     wrong = [[0.7, 0.0], [0.0, 0.3]]  # convict the innocent
     with pytest.raises(InputError, match="must be obedient"):
         certify(market, benchmark=wrong)
-    assert certify(market, obedience=False, benchmark=wrong).value <= 1e-9
+    certificate = certify(market, obedience=False, benchmark=wrong)
+    assert certificate.value <= 1e-9
+    proved = proved_value(market, certificate.weights, benchmark=wrong)
+    assert proved == pytest.approx(certificate.value, abs=1e-12)
+    with pytest.raises(InputError, match="must be obedient"):
+        proved_value(market, certificate.weights, np.ones((2, 2)), benchmark=wrong)
     with pytest.raises(InputError, match="weights must hold non-negative"):
         proved_value(market, [1, -1])
     with pytest.raises(InputError, match="obedience_prices must hold"):
         proved_value(market, [1, 1], np.ones((3, 3)))
     with pytest.raises(InputError, match="names must hold 2 names"):
         certify(market).report(["one"])
+
+
+def test_a_solution_whose_two_sides_differ_is_refused(monkeypatch):
+    solve = certificates._solve
+
+    def without_weights(market, *arguments):
+        weights, prices, outcome = solve(market, *arguments)
+        return 0 * weights, prices, outcome
+
+    monkeypatch.setattr(certificates, "_solve", without_weights)
+    with pytest.raises(RuntimeError, match="^primal and dual value differ: 0.4 and 0"):
+        certify(courtroom(), obedience=False)
 
 
 # The order of the guarantees ---------------------------------------------------------------------------------
@@ -475,6 +512,16 @@ def test_the_hardest_market_of_a_table_attains_its_loss():
             assert proved_value(some.market, table.weights) >= some.opt - table.loss - 1e-7
 
 
+def test_a_report_needs_a_name_for_every_item():
+    rng = np.random.default_rng(4)
+    table = certify_table(rng.random(12), rng.random((2, 12)))
+    assert table.pairs.size
+    names = [f"item number {j}" for j in range(12)]
+    assert "item number" in table.report(items=names)
+    with pytest.raises(InputError, match="^items must name every item"):
+        table.report(items=names[:1])
+
+
 def test_a_table_in_order_guarantees_everything():
     rng = np.random.default_rng(16)
     tastes = np.sort(rng.random((2, 20)), axis=1)
@@ -564,6 +611,12 @@ def test_what_cannot_be_verified():
     other = certify(market, benchmark=[[0, 0], [0.7, 0.3]])
     with pytest.raises(InputError, match="default benchmark"):
         verify_exact(other)
+    no_fraction = Market([1 / np.pi, 1 - 1 / np.pi], market.user, market.providers)
+    with pytest.raises(InputError, match="prior must sum to one exactly"):
+        verify_exact(certify(no_fraction), 10**9)
+    for denominator in (0, 1.5, True):
+        with pytest.raises(InputError, match="^denominator must be"):
+            verify_exact(certify(market), denominator)
     tampered = Certificate(**{**vars(certify(market)), "value": 0.8})
     with pytest.raises(RuntimeError, match="not confirmed"):
         verify_exact(tampered)
@@ -627,6 +680,21 @@ def test_the_reports_say_what_is_guaranteed():
     assert lost == pytest.approx(partial.opt - partial.outcome_value, abs=1e-6)
     for mistake in partial.mistakes:
         assert partial.outcome[mistake.taken, mistake.state] == mistake.probability
+
+
+def test_a_report_adds_up_the_mistakes_that_it_does_not_list():
+    market = sample_market("shared_bias", np.random.default_rng(24), providers=2, actions=3, states=9)
+    certificate = certify(market)
+    lines = certificate.report().splitlines()
+    listed = [float(line.rsplit(" ", 1)[1]) for line in lines if " of cases, cost " in line]
+    (rest,) = (
+        re.fullmatch(r"  and (\d+) smaller ones, cost (0\.\d+)", line) for line in lines if "smaller" in line
+    )
+    assert len(listed) == 5 and listed == sorted(listed, reverse=True)
+    assert int(rest[1]) == len(certificate.mistakes) - 5 > 1
+    assert sum(listed) + float(rest[2]) == pytest.approx(
+        certificate.opt - certificate.outcome_value, abs=0.004
+    )
 
 
 def test_reports_of_other_benchmarks_and_of_slack():

@@ -197,6 +197,17 @@ def test_cell_means_sizes_and_standard_errors_by_hand():
     np.testing.assert_allclose(cells.errors[0, 1], np.sqrt(0.2 / 5))  # spread of 1,1,1,1,0 is 0.2
     noise = (np.mean(cells.errors[0] ** 2) / np.var(cells.utilities[0]) + 0) / 2
     assert cells.noise_share() == pytest.approx(noise)
+    # The other cell taken off, a is at (7/12, -1/5) and b at the opposite: (47/120)^2 is the variance of both.
+    # The answers 0, 0, 1, 1, 1/2, 1 spread by 174/144/5; those of b do not.
+    noise = (174 / 144 / 5 / 6 + 0.2 / 5) / 2 / (47 / 120) ** 2
+    assert cells.noise_share(remove_consensus=True) == pytest.approx((noise + 0) / 2)
+
+
+def test_a_single_cell_has_no_others_to_be_compared_with():
+    alone = demographic_cells(small_poll([[0, 1], [1, 1], [0, 1], [0, 0], [0, 1]], list("aaaaa")), "group")
+    assert alone.labels == ("a",) and alone.noise_share() > 0
+    with pytest.raises(InputError, match="^remove_consensus needs at least two cells"):
+        alone.noise_share(remove_consensus=True)
 
 
 def test_a_cell_with_too_few_answers_on_a_single_item_is_left_out():
@@ -205,6 +216,20 @@ def test_a_cell_with_too_few_answers_on_a_single_item_is_left_out():
     assert cells.labels == ("a",)
     with pytest.raises(InputError, match="leaves no cell"):
         demographic_cells(small_poll(answers, ["a"] * 5 + ["b"] * 5), "group", minimum=6)
+
+
+def test_groups_are_columns_of_people():
+    poll = small_poll([[0, 1]] * 12, ["a"] * 5 + [None] * 7)
+    twice = demographic_cells(poll, ("group", "group"))
+    assert twice.labels == demographic_cells(poll, "group").labels
+    nobody = small_poll([[0, 1]] * 12, [None] * 12)
+    for who, by, message in (
+        (poll, 3, "^by must be"),
+        (poll, "side", "^by must be one of"),
+        (nobody, "group", "has 0 answers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            demographic_cells(who, by)
 
 
 def test_people_without_a_group_belong_to_no_cell():

@@ -139,6 +139,19 @@ def test_same_optimum_as_an_independent_program(weights, offset, norm):
     assert inside < 8
 
 
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_least_squares_where_the_active_set_method_stops_short(offset, monkeypatch):
+    monkeypatch.setattr(hull, "nnls", lambda matrix, target, maxiter: (np.zeros(matrix.shape[1]), 0.0))
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        providers = rng.normal(size=(3, 4, 3))
+        user = np.tensordot([0.5, 0.0, 2.0], providers, axes=1) + 0.3 * rng.normal(size=(4, 3))
+        result = align(user, providers, "cone", offset, "mse")
+        wanted = reference.alignment_error(user, providers, "cone", offset, "mse")
+        assert result.error == pytest.approx(wanted, abs=1e-9) and result.total_weight > 1
+        assert residual_error(result, user, providers) == pytest.approx(wanted, abs=1e-9)
+
+
 @pytest.mark.parametrize("weights, offset", [("simplex", "constant"), ("cone", "constant"), ("cone", "none")])
 def test_constraint_generation_ends_at_the_optimum_of_all_items(weights, offset):
     rng = np.random.default_rng(7)

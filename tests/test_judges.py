@@ -1066,6 +1066,9 @@ def test_utilities_are_what_the_experiments_take():
     found = pd.DataFrame({"a": [0.1, np.nan], "b": [np.nan, np.nan]}, index=["x", "y"])
     with pytest.raises(InputError, match="Leave out judge 'b' first"):
         utilities(found)
+    for nothing in (pd.DataFrame(), pd.DataFrame(columns=["a"]), [[0.5]]):
+        with pytest.raises(InputError, match="^scores must be a table"):
+            utilities(nothing)
 
 
 # The command line --------------------------------------------------------------------------------------------
@@ -1139,6 +1142,7 @@ def test_items_are_read_as_text(tmp_path):
         ("item,title\na,b\n", "columns item and text"),
         ("", "cannot be read"),
         ("item,text\na,\n", "must have a text"),
+        ("item,text,text\na,b,c\n", "the columns of items.csv must be .*'text'"),
     ):
         (tmp_path / "items.csv").write_text(content)
         with pytest.raises(InputError, match=message):

@@ -17,7 +17,13 @@ from emergent_alignment import (
     posteriors,
     sample_market,
 )
-from emergent_alignment.persuasion import obedience_gap, respond, value_function
+from emergent_alignment.persuasion import (
+    linear_program,
+    obedience_gap,
+    respond,
+    solve_linear_program,
+    value_function,
+)
 
 CONVICT, ACQUIT = 0, 1
 INNOCENT, GUILTY = 0, 1
@@ -377,3 +383,19 @@ def test_disobeying_is_what_alice_does_with_a_scheme_that_is_not_obedient():
 def test_obedience_needs_one_message_for_each_action():
     with pytest.raises(InputError, match="^scheme "):
         obedience_gap(judge_and_prosecutor(), [[0.5, 0.5], [0.5, 0], [0, 0.5]])
+
+
+# The solver -------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_program_by_hand():
+    # Least x + 2 y with 1 <= x + y <= 2 and x <= 1/2.
+    solver = linear_program([1, 2], [[1, 1], [1, 0]], [1, -np.inf], [2, 0.5])
+    assert solve_linear_program(solver) == pytest.approx([0.5, 0.5], abs=1e-9)
+
+
+def test_a_program_without_an_optimum_says_how_the_solver_ended():
+    with pytest.raises(RuntimeError, match="^HiGHS stopped with Infeasible"):
+        solve_linear_program(linear_program([1], [[1]], [2], [1]))
+    with pytest.raises(RuntimeError, match="^HiGHS stopped with .*[Uu]nbounded"):
+        solve_linear_program(linear_program([-1], [[1]], [0], [np.inf]))

@@ -22,8 +22,6 @@ from emergent_alignment.markets import KINDS
 from emergent_alignment.persuasion import obedience_gap, respond, value_function
 from emergent_alignment.selection import deviation_gains
 
-settings.register_profile("course", derandomize=True, deadline=None, max_examples=100)
-settings.load_profile("course")
 few = settings(max_examples=25)
 
 VARIANTS = [(weights, offset) for weights in ("simplex", "cone") for offset in ("constant", "state")]
