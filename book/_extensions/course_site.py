@@ -4,7 +4,8 @@
   without it a page has no launch buttons that would lead nowhere.
 - Faults of the theme and its extensions are mended: scripts that are included twice (an error in the browser's
   console) or need another host, a list of references that is no list to a screen reader, a link that starts with a blank.
-- Lines break where a reader expects it: not between a number and its per cent, and in a table inside long names.
+- Figures can be enlarged, and lines break where a reader expects it: not between a number and its per cent, and in a
+  table inside long names.
 - The built site is packed for readers without a network.
 """
 
@@ -63,6 +64,12 @@ def keep_per_cent(app, doctree, docname):
             text.parent.replace(text, nodes.Text(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)))
 
 
+def link_figures(app, doctree, docname):
+    """A figure leads to its file, in which a phone can enlarge it: Sphinx links images of which a width is given."""
+    for image in doctree.findall(nodes.image):
+        image.setdefault("width", "auto")
+
+
 def let_names_break(cell):
     """A cell of a table in which names of code may break after an underscore, a point or a bracket."""
     return re.sub(
@@ -112,6 +119,7 @@ def setup(app):
     app.connect("source-read", name_the_repository)
     app.connect("env-updated", leave_buttons_to_chapters)
     app.connect("doctree-resolved", keep_per_cent)
+    app.connect("doctree-resolved", link_figures)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", pack)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

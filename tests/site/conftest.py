@@ -107,6 +107,7 @@ def visit(browser, address):
         )  # fmt: skip
         page.goto(start)
         page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
+        page.wait_for_function("() => !window.MathJax?.startup || document.documentElement.dataset.formulas")
         page.wait_for_function("() => [...document.querySelectorAll('.explorer')].every(e => e.dataset.ready)")
         return page
 

@@ -47,7 +47,7 @@ TOO_WIDE = """width => [...document.querySelectorAll("body *")].filter(element =
 CUT_OFF = """() => [...document.querySelectorAll(".bd-article *, .prev-next-footer *")].filter(element => {
   const style = getComputedStyle(element);
   return /hidden|clip/.test(style.overflowX) && element.clientWidth > 20 && element.scrollWidth > element.clientWidth + 2
-    && !element.closest("mjx-assistive-mml, .visually-hidden");
+    && !element.closest("mjx-assistive-mml, mjx-ext, .visually-hidden");
 }).slice(0, 10).map(e => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 60)}`)"""
 
 # A formula that was not recognised leaves its dollar sign in the text.
