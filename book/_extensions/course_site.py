@@ -3,12 +3,14 @@
 - The address of the repository comes from the environment variable COURSE_REPOSITORY, so that every fork publishes its own;
   without it a page has no launch buttons that would lead nowhere.
 - Faults of the theme and its extensions are mended: scripts that are included twice (an error in the browser's
-  console) or need another host, a list of references that is no list to a screen reader, a link that starts with a blank.
+  console) or need another host, a list of references that is no list to a screen reader, a link that starts with a blank,
+  printed lines that are torn in two.
 - Figures can be enlarged, and lines break where a reader expects it: not between a number and its per cent, and in a
   table inside long names.
 - The built site is packed for readers without a network.
 """
 
+import functools
 import os
 import re
 import zipfile
@@ -57,11 +59,44 @@ def leave_buttons_to_chapters(app, env):
             metadata.pop("kernelspec", None)
 
 
-def keep_per_cent(app, doctree, docname):
-    """No line break between a number and its per cent, in text and not in code."""
+def keep_together(app, doctree, docname):
+    """No line break between a number and its per cent, or around a minus, in text and not in code."""
     for text in list(doctree.findall(nodes.Text)):
-        if " %" in text and not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.math):
-            text.parent.replace(text, nodes.Text(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)))
+        if not isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.math):
+            kept = re.sub(r"(?<=\d) (?=%)|(?<=\w) (?=− \w)|(?<=−) (?=\w)", "\N{NO-BREAK SPACE}", text)
+            if kept != text:
+                text.parent.replace(text, nodes.Text(kept))
+
+
+def join_streams(outputs):
+    """The outputs of a cell with all that it printed in one piece.
+
+    The kernel may send a line in two pieces, and myst-nb would end a line after each.
+    """
+    joined, streams = [], {}
+    for output in outputs:
+        first = streams.get(output.get("name")) if output["output_type"] == "stream" else None
+        if first is not None:
+            first["text"] += output["text"]
+            continue
+        if output["output_type"] == "stream":
+            streams[output["name"]] = output
+        joined.append(output)
+    return joined
+
+
+def mend_streams():
+    """Hand myst-nb, which merges streams, what is joined already."""
+    from myst_nb.core import render
+
+    merge = getattr(render, "coalesce_streams", None)
+    if merge is not None and not hasattr(merge, "__wrapped__"):
+
+        @functools.wraps(merge)
+        def merged(outputs):
+            return merge(join_streams(outputs))
+
+        render.coalesce_streams = merged
 
 
 def link_figures(app, doctree, docname):
@@ -71,9 +106,11 @@ def link_figures(app, doctree, docname):
 
 
 def let_names_break(cell):
-    """A cell of a table in which names of code may break after an underscore, a point or a bracket."""
+    """A cell of a table in which long names of code may break after an underscore or a point."""
     return re.sub(
-        r'(?<=<span class="pre">)[^<]+', lambda name: re.sub(r"([_.(])(?=\w)", r"\1<wbr>", name[0]), cell[0]
+        r'(?<=<span class="pre">)[^<]+',
+        lambda name: re.sub(r"(?<=\w{3})([_.])(?=\w{2})", r"\1<wbr>", name[0]),
+        cell[0],
     )
 
 
@@ -115,10 +152,11 @@ def pack(app, exception):
 
 
 def setup(app):
+    mend_streams()
     app.connect("config-inited", offer_the_repository)
     app.connect("source-read", name_the_repository)
     app.connect("env-updated", leave_buttons_to_chapters)
-    app.connect("doctree-resolved", keep_per_cent)
+    app.connect("doctree-resolved", keep_together)
     app.connect("doctree-resolved", link_figures)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", pack)

@@ -51,27 +51,37 @@ def test_only_chapters_have_launch_buttons():
     assert "kernelspec" not in metadata["index"] and "kernelspec" in metadata["notebooks/01_x"]
 
 
-def test_a_number_keeps_its_per_cent_in_text_only():
+def test_numbers_and_differences_stay_together_in_text_only():
     from docutils import nodes
     from docutils.utils import new_document
 
     page = new_document("page")
-    text = nodes.paragraph("", "", nodes.Text("In 95 % and 5 % of cases, x % 2, "), nodes.literal("", "n = 95 %"))
+    text = nodes.paragraph("", "", nodes.Text("In 95 % and 5 % of cases, OPT − 2ε, x % 2, "), nodes.literal("", "n = 95 %"))
     page += [text, nodes.literal_block("", "print(95 % 7)")]
-    course_site.keep_per_cent(None, page, "page")
+    course_site.keep_together(None, page, "page")
     space = "\N{NO-BREAK SPACE}"
-    assert page.astext() == f"In 95{space}% and 5{space}% of cases, x % 2, n = 95 %\n\nprint(95 % 7)"
+    assert page.astext() == f"In 95{space}% and 5{space}% of cases, OPT{space}−{space}2ε, x % 2, n = 95 %\n\nprint(95 % 7)"
 
 
 def test_names_break_in_tables_only_and_links_start_with_a_word():
-    code = '<code><span class="pre">test_a.b_c(x)</span></code>'
+    code = '<code><span class="pre">test_ab.b_cd(x)</span></code>'
     solution = '<p>Solution to<a class="reference" href="#ex"> Exercise 1</a></p>'
     context = {"script_files": [], "body": f"<p>{code}</p><td><p>{code} a_b</p></td>{solution}"}
     course_site.mend_page(None, "page", "page.html", context, None)
-    broken = code.replace("test_a.b_c(x)", "test_<wbr>a.<wbr>b_<wbr>c(<wbr>x)")
+    broken = code.replace("test_ab.b_cd(x)", "test_<wbr>ab.<wbr>b_cd(x)")
     assert context["body"] == (
         f'<p>{code}</p><td><p>{broken} a_b</p></td><p>Solution to <a class="reference" href="#ex">Exercise 1</a></p>'
     )
+
+
+def test_a_line_that_comes_in_two_pieces_stays_one_line():
+    def stream(text, name="stdout"):
+        return {"output_type": "stream", "name": name, "text": text}
+
+    picture = {"output_type": "display_data", "data": {}}
+    found = course_site.join_streams([stream("a"), picture, stream(" b\nc"), stream("x", "stderr"), stream("\n")])
+    assert found == [stream("a b\nc\n"), picture, stream("x", "stderr")]
+    assert course_site.join_streams([]) == []
 
 
 def test_every_script_stays_once():
