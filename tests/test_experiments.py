@@ -85,7 +85,7 @@ def test_methods_take_some_of_the_providers(sizes):
 
 @pytest.mark.parametrize("level", [0.1, 1 / 3, 0.5, 0])
 def test_an_alice_who_judges_all_alike_has_no_ratio(level):
-    user, train, test = np.full(20, level), np.arange(12), np.arange(12, 20)
+    user, train, test = np.full(20, float(level)), np.arange(12), np.arange(12, 20)
     for changed, part in ((test, "train"), (train, "test")):
         other = user.copy()
         other[changed] += np.linspace(0, 1, len(changed)) - 0.5 * (part == "test")
@@ -173,7 +173,7 @@ def test_fits_that_the_training_items_do_not_determine_are_marked_and_not_averag
 def test_a_fit_with_as_many_unknowns_as_items_is_determined():
     rng = np.random.default_rng(11)
     corners = rng.random((4, 10))
-    table = np.vstack([corners, rng.dirichlet(np.ones(4), 30) @ corners])
+    table = np.vstack([corners, np.full(4, 0.25) @ corners])
     curves = alignment_curves(table, [4], draws=60, seed=1, test_share=0.6)  # four items to fit on
     exact = curves[(curves["method"] == "simplex") & (curves["train"] < 1e-9)]
     assert len(exact) and not exact["undetermined"].any()
