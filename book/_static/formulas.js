@@ -56,6 +56,7 @@
 
   // The width there is and the width it takes; folded away, there is nothing to measure.
   function widths(formula) {
+    if (formula.hasAttribute("display")) return [formula.clientWidth, formula.scrollWidth];  // its number stands beside it
     const parts = [...formula.querySelector("mjx-math").getClientRects()];
     const box = formula.closest("p, li, dd, td, div").getBoundingClientRect();
     return [box.width, parts.length ? Math.max(...parts.map(part => part.right)) - Math.min(box.left, ...parts.map(part => part.left)) : 0];
