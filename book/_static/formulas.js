@@ -73,7 +73,7 @@
       for (const formula of formulas.filter(tooWide)) formula.dataset.breaks = Math.max(formula.dataset.breaks, level);
     }
     const sizes = formulas.filter(tooWide).map(formula => [formula, widths(formula)]);
-    for (const [formula, [there, taken]] of sizes) formula.style.fontSize = `${parseFloat(formula.dataset.size) * Math.max(.5, .98 * there / taken)}%`;
+    for (const [formula, [there, taken]] of sizes) formula.style.fontSize = `${parseFloat(formula.dataset.size) * Math.max(.45, .98 * there / taken)}%`;
   }
 
   addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => {
