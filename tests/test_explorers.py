@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import re
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import matplotlib.pyplot as plt
@@ -13,6 +12,7 @@ import pytest
 from emergent_alignment._validation import InputError
 from emergent_alignment.explorers import Choice, FrameExplorer, PointExplorer, Slider
 from emergent_alignment.plotting import LINES, probability_axis, use_style
+from html_tags import tags_of
 from matplotlib.figure import Figure
 
 POINTS = np.array([[0.2, 0.2], [0.8, 0.3], [0.5, 0.85]])
@@ -61,14 +61,6 @@ def data_of(explorer):
     return json.loads(
         re.search(r'<script type="application/json">(.*?)</script>', explorer.html, re.DOTALL)[1]
     )
-
-
-def tags_of(html):
-    found = []
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
-    parser.feed(html)
-    return found
 
 
 @pytest.fixture(scope="module")

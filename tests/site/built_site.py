@@ -4,7 +4,6 @@ import ast
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,12 +48,3 @@ def explorers_in_sources():
         calls = (n for s in sources for n in ast.walk(ast.parse(s)) if isinstance(n, ast.Call))
         count[page] = sum(getattr(call.func, "id", "") in ("FrameExplorer", "PointExplorer") for call in calls)
     return {page: n for page, n in count.items() if n}
-
-
-def tags_of(html):
-    """Every start tag of a page with its attributes."""
-    found = []
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
-    parser.feed(html)
-    return found

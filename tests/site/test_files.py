@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 import pytest
-from built_site import ARCHIVE, SITE, explorers_in_sources, explorers_of, pages, tags_of
+from built_site import ARCHIVE, SITE, explorers_in_sources, explorers_of, pages
+from html_tags import tags_of
 
 PAGE_LIMIT, EXPLORERS_LIMIT, ARCHIVE_LIMIT = 1_500_000, 300_000, 20_000_000
 # What a page loads by itself; a link (`a`) may lead anywhere, but only a reader who follows it leaves the site.
